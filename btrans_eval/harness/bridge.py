@@ -1,0 +1,119 @@
+"""What lm_eval 0.4.13 has no entry points for, added when the module named is imported.
+
+Each function is called once by ``btrans_eval._autoload`` with the freshly imported module.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import os
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from btrans_eval.config import PopulationConfig, split_arguments
+from btrans_eval.errors import UserError
+
+MODELS = {"btrans-hf": "btrans_eval.model_adapters.hf:BTransHF"}
+
+
+def register_models(models: ModuleType) -> None:
+    """``lm_eval.models``: add our model types, unless the harness finds them itself.
+
+    Harnesses after 0.4.13 load the entry points of the group ``lm_eval.models``.
+    """
+    from lm_eval.api import registry
+
+    if hasattr(registry, "load_plugins"):
+        return
+    for name, target in MODELS.items():
+        if name not in registry.model_registry:
+            registry.model_registry.register(name, target=target)
+
+
+def show_tasks(manager: ModuleType) -> None:
+    """``lm_eval.tasks.manager``: list our tasks after the harness's own and before the user's."""
+    original = manager.TaskManager.__init__
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def init(*args: Any, **kwargs: Any) -> None:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        given = call.arguments["include_path"]
+        if call.arguments["include_defaults"]:
+            listed = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+            # later paths win, so a user's task of the same name does
+            call.arguments["include_path"] = [tasks_folder(), *listed]
+        original(*call.args, **call.kwargs)
+
+    manager.TaskManager.__init__ = init
+
+
+def tasks_folder() -> Path:
+    """Where our task files lie."""
+    spec = importlib.util.find_spec("btrans_eval.tasks")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("btrans_eval.tasks is not installed")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def prepare_run(evaluate_config: ModuleType) -> None:
+    """``lm_eval.config.evaluate_config``: check what a run of ours was asked to do."""
+    original = evaluate_config.EvaluatorConfig.from_cli.__func__
+
+    @functools.wraps(original)
+    def from_cli(cls: type, namespace: Any) -> Any:
+        run = original(cls, namespace)
+        if run.model in MODELS:
+            check_run(run)
+        return run
+
+    evaluate_config.EvaluatorConfig.from_cli = classmethod(from_cli)
+
+
+def check_run(run: Any) -> None:
+    """Refuse what the model could only refuse later, and say where responses go.
+
+    Args:
+        run: the harness's ``EvaluatorConfig``; a path for the responses of all members is added
+            to its model arguments where samples are logged.
+    """
+    own, _ = split_arguments(run.model_args)
+    config = PopulationConfig(**{"sigma": 0.0, **own})
+    if run.use_cache:
+        refuse_cache(config)
+    if run.log_samples and run.output_path and config.responses is None:
+        folder = Path(run.output_path)
+        folder = folder.parent if folder.suffix == ".json" else folder
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+        run.model_args["responses"] = str(folder / f"members_{stamp}.jsonl")
+
+
+def refuse_cache(config: PopulationConfig) -> None:
+    """The harness's response cache keys on the prompt alone: one member's text for all."""
+    if config.members != 1:
+        raise UserError(
+            "use_cache: the harness's cache cannot tell members apart, got "
+            f"members={config.vote_members}; drop --use_cache, or use members=1"
+        )
+
+
+def explain_errors(run: ModuleType) -> None:
+    """``lm_eval._cli.run``: print a user's mistake as one line, and exit with code 2."""
+    original = run.Run._execute
+
+    @functools.wraps(original)
+    def execute(args: Any) -> None:
+        try:
+            original(args)
+        except UserError as error:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                print(f"btrans-eval: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    run.Run._execute = staticmethod(execute)

@@ -1,0 +1,60 @@
+"""Several processes sharing one run, also where the harness sees only one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch.distributed
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is.
+
+    The harness shards documents itself, but only where it sees more than one GPU, and it fails on
+    fewer documents than processes (harness.md, P5, P6). So each process takes its share of the
+    questions here, and the harness is told that it is alone: every process gets all responses,
+    and the first one writes the results.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of(cls, lm: Any) -> Ranks:
+        """The processes that a loaded ``HFLM`` was launched with; the harness's view is set."""
+        accelerator = getattr(lm, "accelerator", None)
+        if accelerator is None:
+            return cls()
+        lm._rank, lm._world_size = 0, 1
+        if accelerator.process_index:
+            # the harness lets LOCAL_RANK 0 write, of which every machine has one
+            os.environ["LOCAL_RANK"] = str(accelerator.process_index)
+        return cls(accelerator.process_index, accelerator.num_processes)
+
+    def from_first(self, value: Any) -> Any:
+        """The value that process 0 has."""
+        if self.size == 1:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def union(self, part: dict[int, Any]) -> dict[int, Any]:
+        """All processes' parts in one, in every process."""
+        if self.size == 1:
+            return part
+        parts: list[dict[int, Any]] = [{}] * self.size
+        torch.distributed.all_gather_object(parts, part)
+        return {key: value for each in parts for key, value in each.items()}
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            torch.distributed.barrier()

@@ -1,0 +1,1 @@
+"""The transform: which layers, which noise, bound to which rows (torch)."""

@@ -1,0 +1,195 @@
+"""Forward hooks that add noise to a layer's output, checked against the rows that are bound."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from btrans_eval.errors import UserError
+from btrans_eval.population.norms import NormLayer
+
+Hook = Callable[[nn.Module, Any, Tensor], Tensor]
+
+_PROBE_LENGTHS = (13, 17, 19, 23)
+
+
+def add_per_row(shifts: Tensor, name: str) -> Hook:
+    """A hook that adds ``shifts[i]`` to row i of a layer's output, at every token.
+
+    Args:
+        shifts: float32, shape (rows, width); cast to the output's dtype before it is added.
+        name: the layer's name, for error texts.
+    """
+    rows, width = shifts.shape
+    ready: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        check_output(output, rows, width, name)
+        place = (output.device, output.dtype)
+        if place not in ready:
+            ready[place] = shifts.to(*place)
+        return output + ready[place].view(rows, *[1] * (output.ndim - 2), width)
+
+    return hook
+
+
+def add_per_token(
+    shift: Callable[[int, int], NDArray[np.float32]],
+    rows: Sequence[int],
+    positions: TokenPositions,
+    axis: int,
+    name: str,
+) -> Hook:
+    """A hook that adds ``shift(member, token)`` at every token of every row.
+
+    Args:
+        shift: the bias of a member at a token, float32, shape (width,).
+        rows: the member of each row.
+        positions: index of each token without padding, for the forward pass under way.
+        axis: which dimension of the layer's output runs over tokens.
+        name: the layer's name, for error texts.
+    """
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        tokens = positions.current
+        shifts = np.stack(
+            [
+                np.stack([shift(member, int(token)) for token in row])
+                for member, row in zip(rows, tokens, strict=True)
+            ]
+        )  # (rows, tokens, width)
+        width = shifts.shape[-1]
+        check_output(output, len(rows), width, name)
+        shape = [len(rows), *[1] * (output.ndim - 2), width]
+        shape[axis] = tokens.shape[1]
+        return output + torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
+
+    return hook
+
+
+def check_output(output: Any, rows: int, width: int, name: str) -> None:
+    """Refuse an output that ``rows`` biases of ``width`` numbers do not fit, row for row."""
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"norms: {name} must return a tensor, but returns {type(output).__name__}; "
+            "leave it out with a regular expression"
+        )
+    if output.shape[0] != rows:
+        raise UserError(
+            f"members: bind one member for each row that the model sees, but {rows} are bound "
+            f"and {name} was given {output.shape[0]} rows (with num_return_sequences=n name "
+            "len(prompts) * n members, prompt-major)"
+        )
+    if output.shape[-1] != width:
+        raise UserError(
+            f"norms: {name} must return the width of its weight, {width}, but returned "
+            f"{output.shape[-1]}; leave it out with a regular expression"
+        )
+
+
+class TokenPositions:
+    """Index of each token without padding, from 0, of the forward pass under way.
+
+    Read where the decoder is entered: from the attention mask if there is one (left or right
+    padding), else from the position ids, else counted on from the cache.
+    """
+
+    def __init__(self, model: nn.Module, rows: int) -> None:
+        self.current: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)  # (rows, tokens)
+        self._rows = rows
+        decoder = getattr(model, "base_model", model)
+        self.remove = decoder.register_forward_pre_hook(self._enter, with_kwargs=True).remove
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+        if tokens is None:
+            tokens = kwargs["inputs_embeds"]
+        if tokens.shape[0] != self._rows:
+            raise UserError(
+                f"members: bind one member for each row that the model sees, but {self._rows} "
+                f"are bound and the model was given {tokens.shape[0]} rows"
+            )
+        self.current = _token_index(kwargs, tokens.shape[0], tokens.shape[1]).cpu().numpy()
+
+
+def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
+    mask, ids = kwargs.get("attention_mask"), kwargs.get("position_ids")
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return (mask.long().cumsum(1) - 1).clamp(min=0)[:, -length:]
+    if isinstance(ids, Tensor) and ids.ndim == 2:
+        return ids.expand(rows, length)
+    if mask is not None:
+        raise UserError(
+            "noise: token needs the place of every token, but the model was given an attention "
+            "mask that is not (rows, tokens) and no position ids; use noise=sequence"
+        )
+    cache = kwargs.get("past_key_values")
+    start = 0 if cache is None else int(cache.get_seq_length())
+    return torch.arange(start, start + length).expand(rows, length)
+
+
+@torch.no_grad()
+def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
+    """Which dimension of each layer's output runs over tokens.
+
+    Norms over heads come as (rows, tokens, heads, width) in some models and as (rows, heads,
+    tokens, width) in others; one forward pass over a length that nothing else has tells.
+    """
+    for length in _PROBE_LENGTHS:
+        shapes = _output_shapes(model, layers, length)
+        fits = [[axis for axis, size in enumerate(shape) if size == length] for shape in shapes]
+        if all(len(axes) == 1 for axes in fits):
+            return [axes[0] for axes in fits]
+    unclear = [layer.name for layer, axes in zip(layers, fits, strict=True) if len(axes) != 1]
+    raise UserError(
+        f"noise: token needs to know which dimension runs over tokens, which is unclear for "
+        f"{', '.join(unclear[:4])}; use noise=sequence or leave them out with norms="
+    )
+
+
+def _output_shapes(
+    model: nn.Module, layers: Sequence[NormLayer], length: int
+) -> list[tuple[int, ...]]:
+    """Shape of each layer's output for one row of ``length`` tokens; () if it was not called."""
+    shapes: list[tuple[int, ...]] = [()] * len(layers)
+
+    def note(index: int, module: nn.Module, args: Any, output: Tensor) -> None:
+        shapes[index] = tuple(output.shape)
+
+    with ExitStack() as stack:
+        for index, layer in enumerate(layers):
+            hook = functools.partial(note, index)
+            stack.callback(layer.module.register_forward_hook(hook).remove)
+        device = next(model.parameters()).device
+        model(torch.zeros((1, length), dtype=torch.long, device=device))
+    return shapes
+
+
+def refuse_beam_search(model: Any) -> Callable[[], None]:
+    """Make ``model.generate`` refuse beam search; returns the undo.
+
+    Beam search copies the cache of one row over another, so rows would change members.
+    """
+    generate = getattr(model, "generate", None)
+    if generate is None:
+        return lambda: None
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        given = kwargs.get("generation_config") or getattr(model, "generation_config", None)
+        beams = kwargs.get("num_beams") or getattr(given, "num_beams", None) or 1
+        if beams > 1:
+            raise UserError(
+                f"num_beams: must be 1 under a population, got {beams}: beam search copies rows "
+                "over one another, and a row belongs to one member; sample instead"
+            )
+        return generate(*args, **kwargs)
+
+    model.generate = guarded
+    return lambda: delattr(model, "generate")

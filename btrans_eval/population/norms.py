@@ -1,0 +1,170 @@
+"""Find the normalization layers of a model, by names that every wrapper agrees on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from btrans_eval.config import check_pattern
+from btrans_eval.errors import UserError
+
+_NORM_CLASS = re.compile(r"Norm(?![a-z]|Head)")  # not NormalizedLinear, not Baichuan's NormHead
+_CHANNEL_NORMS = re.compile(r"^(Sync|Lazy)?(Batch|Instance|Group)Norm")  # not over the last dim
+_QUERY_KEY = re.compile(r"(^|[._])(q|k|query|key)_?(layer_?)?norm", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NormLayer:
+    """One normalization layer.
+
+    Attributes:
+        name: module path in the base model, the same under PEFT, accelerate or torch.compile.
+        module: the module whose output the noise is added to.
+        width: size of the last dimension of its output.
+    """
+
+    name: str
+    module: nn.Module
+    width: int
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The transformers model inside torch.compile, DistributedDataParallel and PEFT wrappers."""
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        elif isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif hasattr(model, "get_base_model"):
+            model = model.get_base_model()  # type: ignore[operator]
+        else:
+            return model
+
+
+def find_norms(model: nn.Module, norms: str = "all") -> list[NormLayer]:
+    """The chosen normalization layers of ``model`` in the order of its modules.
+
+    Args:
+        model: a model as loaded, wrapped or not.
+        norms: ``all``; ``residual`` (as wide as the hidden state, no query or key norms); or a
+            regular expression searched for in the layers' names.
+
+    Raises:
+        UserError: if the model has no normalization layer, or none is chosen.
+    """
+    found = list(_normalization_layers(unwrap(model)))
+    if not found:
+        kinds = sorted({type(module).__name__ for module in model.modules()})
+        raise UserError(
+            f"norms: the model must have normalization layers, but {type(model).__name__} has "
+            f"none among its modules ({', '.join(kinds)}); choose another model"
+        )
+    chosen = [layer for layer in found if _is_chosen(layer, norms, unwrap(model))]
+    if not chosen:
+        names = ", ".join(layer.name for layer in found[:8])
+        more = f", and {len(found) - 8} more" if len(found) > 8 else ""
+        raise UserError(
+            f"norms: must choose at least one layer, but {norms!r} matches none of "
+            f"{names}{more}; use norms=all, norms=residual or a regular expression on these names"
+        )
+    return chosen
+
+
+def _normalization_layers(model: nn.Module) -> Iterator[NormLayer]:
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if inside and name.startswith(inside):
+            continue
+        if _is_norm(module) or _is_norm(_wrapped_by_peft(module)):
+            inside = (*inside, name + ".")
+            yield NormLayer(name, module, _width(module, name))
+
+
+def _wrapped_by_peft(module: nn.Module) -> nn.Module | None:
+    """The layer that a PEFT tuner or a saved copy stands in for; its noise is added once."""
+    for attribute in ("base_layer", "original_module"):
+        inner = getattr(module, attribute, None)
+        if isinstance(inner, nn.Module):
+            return inner
+    return None
+
+
+def _is_norm(module: nn.Module | None) -> bool:
+    if module is None or next(module.children(), None) is not None:
+        return False
+    name = type(module).__name__
+    return bool(_NORM_CLASS.search(name)) and not _CHANNEL_NORMS.search(name)
+
+
+def _width(module: nn.Module, name: str) -> int:
+    norm = _wrapped_by_peft(module) or module
+    weight = getattr(norm, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim:
+        return int(weight.shape[-1])
+    for attribute in ("normalized_shape", "hidden_size", "dim"):
+        value = getattr(norm, attribute, None)
+        if isinstance(value, (tuple, list, torch.Size)) and value:
+            value = value[-1]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    raise UserError(
+        f"norms: the width of every layer must be known, but {name} ({type(norm).__name__}) has "
+        "neither a weight nor a normalized_shape; leave it out with a regular expression"
+    )
+
+
+def _is_chosen(layer: NormLayer, norms: str, model: nn.Module) -> bool:
+    if norms == "all":
+        return True
+    if norms == "residual":
+        return layer.width == hidden_size(model) and not _QUERY_KEY.search(layer.name)
+    return check_pattern("norms", norms).search(layer.name) is not None
+
+
+def hidden_size(model: nn.Module) -> int:
+    """Width of the residual stream."""
+    config: Any = model.config
+    return int(config.get_text_config().hidden_size)
+
+
+@torch.no_grad()
+def gain_rms(layer: NormLayer) -> float:
+    """Root mean square of the gain that the layer multiplies by, in float64.
+
+    The gain is ``weight``, ``1 + weight`` (Gemma's convention) or 1 (no weight). Which of the
+    first two holds is read from what the layer does to a vector of +1 and -1, not from its name.
+    """
+    norm = _wrapped_by_peft(layer.module) or layer.module
+    weight = getattr(norm, "weight", None)
+    if weight is None:
+        return 1.0
+    if weight.is_meta:
+        raise UserError(
+            f"prior: scaled needs the weight of {layer.name}, which is not on a device "
+            "(offloaded); use prior=isotropic or keep the layer in memory"
+        )
+    gain = weight.detach().to("cpu", torch.float64).numpy()
+    if _adds_one(norm, weight, layer.name):
+        gain = 1.0 + gain
+    return float(np.sqrt(np.mean(np.square(gain))))
+
+
+def _adds_one(norm: nn.Module, weight: Tensor, name: str) -> bool:
+    signs = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)
+    signs[..., 1::2] = -1.0
+    try:
+        # half the difference of f(x) and f(-x): the bias of a LayerNorm cancels
+        measured = (norm(signs) - norm(-signs)) / 2 * signs
+    except TypeError:
+        raise UserError(
+            f"prior: scaled needs the gain of every layer, but {name} ({type(norm).__name__}) "
+            "cannot be called alone; use prior=isotropic or leave it out with norms="
+        ) from None
+    off = (measured - weight).float().abs().mean()
+    return bool((measured - 1 - weight).float().abs().mean() < off)

@@ -1,0 +1,1 @@
+"""Numbers per question: estimators over responses, diversity, intervals and tests."""

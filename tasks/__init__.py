@@ -1,0 +1,1 @@
+"""One folder per benchmark: YAML first, a thin utils.py where needed."""
