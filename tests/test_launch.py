@@ -1,0 +1,78 @@
+"""Two processes share one run and give what one gives."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_checkpoint
+from real import lm_eval, members, results, samples
+
+TASK = """
+task: toy
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs: {{until: [], max_gen_toks: 5, do_sample: false}}
+num_fewshot: 0
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+BIN = Path(sys.executable).parent
+# `accelerate launch --num_processes 2` alone starts one process on a machine without a GPU
+TWO = (str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes=2")
+TORCHRUN = (str(BIN / "torchrun"), "--nproc_per_node=2")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("launch")
+    tiny_checkpoint.save(folder / "model")
+    rows = [{"prompt": " ".join(["w5"] * (n + 1)), "answer": "w5"} for n in range(5)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "toy.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
+    return folder
+
+
+def evaluate(place: Path, out: Path, limit: int, launch: tuple[str, ...]) -> Path:
+    lm_eval(
+        *("run", "--model", "btrans-hf", "--tasks", "toy", "--include_path", str(place)),
+        *("--model_args", f"pretrained={place / 'model'},sigma=0.5,members=3"),
+        *("--limit", str(limit), "--batch_size", "2", "--device", "cpu"),
+        *("--output_path", str(out), "--log_samples"),
+        cwd=place,
+        launch=launch,
+    )
+    return out
+
+
+@pytest.mark.parametrize("limit, launch", [(5, TWO), (3, TORCHRUN), (1, TWO)])
+def test_two_processes_give_what_one_gives(place, tmp_path, limit, launch):
+    one = evaluate(place, tmp_path / "one", limit, ())
+    two = evaluate(place, tmp_path / "two", limit, launch)
+    assert results(one)["config"]["btrans"]["processes"] == 1
+    assert results(two)["config"]["btrans"]["processes"] == 2  # and there is one results file
+    assert results(two)["results"] == results(one)["results"]
+    by_document = [
+        {row["doc_id"]: row["resps"] for row in samples(folder)["toy"]} for folder in (one, two)
+    ]
+    assert by_document[0] == by_document[1] and len(by_document[0]) == limit
+    lines = [sorted(members(folder), key=lambda line: line["doc_id"]) for folder in (one, two)]
+    assert [{**line, "rank": 0} for line in lines[1]] == lines[0]
+    shares = [
+        {
+            (line["doc_id"], r["member"])
+            for line in lines[1]
+            if line["rank"] == rank
+            for r in line["responses"]
+        }
+        for rank in (0, 1)
+    ]
+    assert not shares[0] & shares[1]
+    assert shares[0] | shares[1] == {(doc, member) for doc in range(limit) for member in range(3)}
+    assert bool(shares[1]) == (limit > 1)
+    assert not list(tmp_path.rglob("*.rank*"))
