@@ -121,13 +121,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--peak", choices=["stock", "population"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         peak(arguments.peak, arguments.rows)
         return
-    speed(1, arguments.pairs)
-    speed(arguments.rows, arguments.pairs)
+    if not arguments.memory_only:
+        speed(1, arguments.pairs)
+        speed(arguments.rows, arguments.pairs)
     memory(arguments.rows, max(arguments.pairs // 3, 2))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BRIDGED = {
     "lm_eval.models": "register_models",
+    "lm_eval.filters": "register_filters",
     "lm_eval.tasks.manager": "show_tasks",
     "lm_eval.config.evaluate_config": "prepare_run",
     "lm_eval._cli.run": "explain_errors",

@@ -21,6 +21,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.lm import PopulationLM
 from btrans_eval.harness.ranks import Ranks, prepare_launch
+from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
 from btrans_eval.population.population import Population
 
@@ -91,7 +92,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
             raise UserError(f"{name}: no such model argument ({error})") from error
 
     # --------------------------------------------------------------- generation
-    def _generate(self, batch: Sequence[Row]) -> list[str]:
+    def _generate(self, batch: Sequence[Row]) -> list[Response]:
         """One text per row, each of its own member."""
         prompts = [row.question.request.args[0] for row in batch]
         arguments = self._arguments(batch[0].question.request)
@@ -110,7 +111,22 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
                 max_length=max_length,
                 **arguments,
             )
-        return [self._text(row[tokens.shape[1] :], until) for row in output.tolist()]
+        rows = [row[tokens.shape[1] :] for row in output.tolist()]
+        return [self._response(row, until, max_length - tokens.shape[1]) for row in rows]
+
+    def _response(self, tokens: list[int], until: list[str], limit: int) -> Response:
+        """The text of one row, with how many tokens it took and whether the limit cut it."""
+        ends = self._end_tokens()
+        count = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+        raw = self.tok_decode(tokens[:count])
+        truncated = count >= limit and not any(stop and stop in raw for stop in until)
+        return Response(self._text(tokens, until), count, truncated)
+
+    def _end_tokens(self) -> set[int]:
+        """Tokens after which a row holds nothing more: the model's end tokens, and padding."""
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
+        listed = ends if isinstance(ends, list) else [ends]
+        return {*listed, self.eot_token_id, self.tokenizer.pad_token_id} - {None}
 
     def _text(self, tokens: list[int], until: list[str]) -> str:
         """What the stock ``hf`` model type makes of generated tokens."""

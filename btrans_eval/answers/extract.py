@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-from btrans_eval.answers.latex import extract_latex
+from btrans_eval.answers.expressions import extract_latex
 from btrans_eval.answers.letters import extract_letter
 from btrans_eval.answers.numbers import extract_integer, extract_number
 from btrans_eval.errors import UserError

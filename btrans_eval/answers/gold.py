@@ -1,4 +1,4 @@
-"""Which kind of answer a benchmark's row asks for, read from the form of its gold answer."""
+"""The gold answer of a benchmark's row, and which kind of answer its form asks for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from btrans_eval.answers.extract import extract
 from btrans_eval.answers.numbers import AIME_INTEGER
 from btrans_eval.answers.statements import WORD
+from btrans_eval.errors import UserError
 
-_GOLD_FIELDS = ("answer", "target", "gold", "label", "solution")
+_GOLD_FIELDS = ("answer", "answer_number", "target", "gold", "solution")
 _OPTION = re.compile(r"\(?[A-J]\)?")
 _NUMBER = re.compile(
     r"[-+−]?\s?[$€£]?-?(?=\.?[0-9])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.[0-9]+)?\s?%?"
@@ -21,7 +23,7 @@ def kind_of_document(document: Any) -> str:
     """Kind of the gold answer in a row: ``letter``, ``integer``, ``number``, ``latex``, ``text``.
 
     Only the form of the gold answer counts, never its value. A row that names no gold answer in
-    one of the fields answer, target, gold, label or solution (in any case) is ``text``.
+    one of the fields answer, answer_number, target, gold or solution (in any case) is ``text``.
     """
     if not isinstance(document, Mapping):
         return "text"
@@ -70,3 +72,24 @@ def _has_columns_of_aime(row: Mapping[str, object]) -> bool:
 
 def _has_markup(gold: str) -> bool:
     return bool(_MARKUP.search(gold) or (re.search(r"[\\^_$]", gold) and not WORD.search(gold)))
+
+
+def gold_answer(document: Mapping[str, Any], field: str, kind: str) -> str:
+    """The gold answer of a row in the form that answers of its kind are extracted in.
+
+    Raises:
+        UserError: if the row has no such field, or it holds no answer of that kind.
+    """
+    if field not in document:
+        raise UserError(
+            f"gold: rows must have a field {field!r}, but this one has {', '.join(document)}; "
+            "the dataset is not in its published format"
+        )
+    gold = document[field]
+    if kind == "letter" and isinstance(gold, int) and not isinstance(gold, bool):
+        return "ABCDEFGHIJ"[gold]
+    # a gold answer in LaTeX is all answer, with nothing around it to extract it from
+    answer = str(gold).strip() if kind == "latex" else extract(str(gold), kind)
+    if not answer:
+        raise UserError(f"gold: {field} must hold an answer of kind {kind}, got {gold!r}")
+    return answer

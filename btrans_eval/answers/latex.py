@@ -1,90 +1,125 @@
-"""The expression in LaTeX that a response states."""
+"""LaTeX source of one answer, in one spelling: what renders alike is written alike."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
-from btrans_eval.answers.response_text import (
-    is_cut_off,
-    last_box,
-    visible_text,
-    without_bold,
-    without_list_numbers,
+_SIGNS = {
+    "−": "-", "–": "-", "×": "\\cdot ", "·": "\\cdot ", "⋅": "\\cdot ", "∗": "\\cdot ", "÷": "/",
+    "∞": "\\infty ", "√": "\\sqrt ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "≈": "\\approx ",
+    "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "°": "^{\\circ}", "±": "\\pm ",
+    "⟨": "\\langle ", "⟩": "\\rangle ", "\u00a0": "\\,", "\u2009": "\\,", "\u202f": "\\,",
+    "′": "'", "’": "'", "¢": "\\text{ cents}", "ℝ": "\\mathbb{R}",
+    "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}",
+    "¾": "\\frac{3}{4}",
+}  # fmt: skip
+_GREEK = zip(
+    "αβγδεζηθλμνξπρστφχψωΓΔΘΛΣΦΨΩ",
+    "alpha beta gamma delta epsilon zeta eta theta lambda mu nu xi pi rho sigma tau phi chi psi "
+    "omega Gamma Delta Theta Lambda Sigma Phi Psi Omega".split(),
+    strict=True,
 )
-from btrans_eval.answers.statements import ASIDE, LEAD, WORD, claims, is_said
+_CHARACTERS = str.maketrans(_SIGNS | {sign: f"\\{name} " for sign, name in _GREEK})
+_SMALL = [
+    (re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+)"), r"^{\1}"),
+    (re.compile("([₀₁₂₃₄₅₆₇₈₉₋₊ₙ]+)"), r"_{\1}"),
+]
 
-_MATHS = re.compile(r"\s*(?:\$\$?((?:\\.|[^$\\])+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.S)
-_DELIMITER = re.compile(r"(?<!\\)(?:\$\$?|\\[()\[\]])")
-_STATEMENT_END = re.compile(r"[.?;](?=\s|$)|\n|,? (?:because|since|which|where|as)\b")
-_LISTED = re.compile(r"\s*(?:,|and\b|or\b)\s*(?:and |or )?(?:\$|\\\(|[-0-9])")
-_COMMAND = re.compile(
-    r"\\(?:text(?:bf|rm)?|mathrm|mbox|begin|end|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+"
-    r"|\b(?:sin|cos|tan|log|exp|sqrt|arc(?:sin|cos|tan)|cot|sec|csc)\b"
+_FUNCTIONS = (
+    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|infty|frac"
 )
-_NO_FORMULA = re.compile(
-    r"""
-    boxed | \n\n
-    | \A[^$]*(?<!\\)\$(?:[^$]*[^$0-9.,][^$]*|)\Z    # one dollar sign that is no currency
-    | \\\\\Z | \A& | [^\\]&\Z                       # a part of an alignment
-    """,
-    re.X,
-)
-_OPERATOR_AT_END = re.compile(r"[-+*/=^_({\[,&]$")
-_SOLID = re.compile(r"[0-9=]|\\(?:[dt]?frac|sqrt|pi|infty|text|begin|emptyset|varnothing)")
-_TRAILER = re.compile(r"(?: [a-z]+){1,2}[.!]|[\s.!)*]*")  # a unit, or marks
+_ARGUMENT = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+_RULES = [(re.compile(pattern), by) for pattern, by in (
+    (r"\\(?:left|right)(?:\.|(?![A-Za-z]))|\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|n?o?limits|"
+     r"protect|rm|bf|it)(?![A-Za-z])", ""),
+    (r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|it|sf)|operatorname\*?) *\{",
+     r"\\text{"),
+    (r"_ *(\{ *)?\\text\{ *([A-Za-z]+) *\}(?(1) *\})", r"_{\2}"),
+    (r"\\text\{ *([-\d.,]+|[ei]) *\}", r"\1"),  # a number set upright; Euler's e, the imaginary i
+    (r"\\(?:mathbf|boldsymbol|bm) *\{([^{}]{2,}|\d)\}", r"\1"),
+    (r"(?<=\d)(?:\{,\}|, ?\\!|\\!|\\,) *(?=\d{3}(?!\d))", ""),  # thousands
+    (r"\\[!]", ""),
+    (r"(?<!\\)\\[()\[\]]|(?<!\\)\$|\\boxed(?=\{)", ""),
+    (r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])|\\hspace *\{[^{}]*\}|\s+",
+     " "),
+    (r"(?<![\\A-Za-z])(?:np\.|math\.)?(" + _FUNCTIONS + r")(?![A-Za-z])", r"\\\1"),
+    (r"(?<![\\A-Za-z])(?:infinity|oo)(?![A-Za-z])", r"\\infty "),
+    (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+    (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+    (r"\\(?:leqslant|leq|le)(?![A-Za-z])|<=", r"\\le "),
+    (r"\\(?:geqslant|geq|ge)(?![A-Za-z])|>=", r"\\ge "),
+    (r"\\lt(?![A-Za-z])", "<"),
+    (r"\\gt(?![A-Za-z])", ">"),
+    (r"\\neq?(?![A-Za-z])|!=", r"\\ne "),
+    (r"\\(?:simeq|doteq|approxeq)(?![A-Za-z])", r"\\approx "),
+    (r"\\(?:varnothing|O)(?![A-Za-z])", r"\\emptyset "),
+    (r"\\[lr]?vert(?![A-Za-z])", "|"),
+    (r"\\lbrace(?![A-Za-z])", r"\\{"),
+    (r"\\rbrace(?![A-Za-z])", r"\\}"),
+    (r"\\(?:lbrack|lgroup)(?![A-Za-z])", "["),
+    (r"\\(?:rbrack|rgroup)(?![A-Za-z])", "]"),
+    (r"\*\*", "^"),
+    (r"\\(?:times|ast|cdotp?)(?![A-Za-z])|\*", r"\\cdot "),
+    (r"\\div(?![A-Za-z])", "/"),
+    (r"\\lg(?![A-Za-z])", r"\\log "),
+    (r"\\degrees?(?![A-Za-z])|\^ *(?:\{ *)?\\circ(?![A-Za-z])(?: *\})?", r"^{\\circ}"),
+    (r"(\^|_) *(\d+|-\d+|\\[A-Za-z]+|[A-Za-z])", r"\1{\2}"),
+    (r"(\^|_) *\(([^()]*)\)", r"\1{\2}"),
+    (r"\\sqrt *(\d+|[A-Za-z]|\\[A-Za-z]+)", r"\\sqrt{\1}"),
+    (r"\\sqrt *\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"\\frac *(\d|[A-Za-z]|\\[A-Za-z]+)", r"\\frac{\1}"),
+    (r"(\\frac *" + _ARGUMENT + r") *(\d|[A-Za-z]|\\[A-Za-z]+)", r"\1{\2}"),
+    (r"\\(frac|sqrt|text|binom) +(?=[{\[])", r"\\\1"),
+    (r"(" + _ARGUMENT + r") +(?=\{)", r"\1"),
+    (r",? *\\text\{ *(?:and|or) *\}|,? +(?:and|or)(?= )(?![^{]*\})", ","),
+    (r"\A\s*\{([^{}]*)\}\s*\Z", r"\1"),
+    (r"(?:\s|(?<!\\)[.;,]|\\\\)+\Z", ""),
+)]  # fmt: skip
+
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.S)
+_OPEN = frozenset(("(", "[", "{", "\\{", "\\langle", "\\begin"))
+_CLOSE = frozenset((")", "]", "}", "\\}", "\\rangle", "\\end"))
+_SPACE = re.compile(r"(\\text\{[^{}]*\}|\\[A-Za-z]+ (?=[A-Za-z])|\d (?=\d))|\s+")
 
 
-def extract_latex(text: str) -> str | None:
-    """The expression in the last complete box, else in the last statement, else at the very end."""
-    seen = visible_text(text)
-    box = last_box(seen)
-    if box is not None:
-        return _undelimited(box) or None
-    body = without_bold(seen)
-    for lead in claims(LEAD, body):
-        formula, rest = _leading_formula(body[lead.end() : lead.end() + 400])
-        if formula and is_said(lead, formula, rest):
-            return None if _LISTED.match(rest) else _undelimited(formula) or None
-    return None if is_cut_off(body) else _final_formula(without_list_numbers(body).strip())
+def clean(text: str) -> str:
+    """The same answer without sizes, spacing, dollar signs and a final period, in one spelling.
+
+    ``\\dfrac12`` is ``\\frac{1}{2}``, ``x^2`` is ``x^{2}``, ``\\times`` and ``*`` are ``\\cdot``,
+    ``\\mathrm`` and its kin are ``\\text``, Greek letters and signs of Unicode are commands.
+    """
+    for pattern, by in _SMALL:  # before NFKC, which makes "x²" into "x2"
+        text = pattern.sub(by, text)
+    text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
+    for pattern, by in _RULES:
+        text = pattern.sub(by, text)
+    return " ".join(text.split())
 
 
-def _leading_formula(span: str) -> tuple[str, str]:
-    """The formula, delimited or not, that the span starts with, and what follows; else two ""."""
-    m = _MATHS.match(span)
-    if m and _is_formula(formula := m[1] or m[2] or m[3]):
-        return formula, span[m.end() :]
-    formula = _STATEMENT_END.split(span)[0]
-    solid = _is_formula(formula) and _SOLID.search(formula)
-    return (formula, span[len(formula) :]) if solid else ("", "")
+def squeeze(text: str) -> str:
+    """Without the spaces that mean nothing: those between digits or after a command stay."""
+    return _SPACE.sub(lambda m: m[1] or "", text.strip())
 
 
-def _undelimited(text: str) -> str:
-    text = text.strip()
-    while len(text) > 1 and text[0] == text[-1] == "$":
-        text = text[1:-1].strip()
-    alone = text[:1] == "$" and text.count("$") == 1  # a currency
-    return text[1:] if alone else text
+def split_top(text: str, mark: str) -> list[str]:
+    """The text cut at every mark (one token) outside all brackets; whole where these do not pair.
+
+    An interval may open with one kind and close with another, so kinds are not told apart, save
+    that "]" and "}" must not close more than was opened.
+    """
+    depth, pieces = 0, [""]
+    for token in _TOKEN.findall(text):
+        depth += (token in _OPEN) - (token in _CLOSE)
+        if depth < 0:
+            return [text]
+        if token == mark and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    return pieces if depth == 0 else [text]
 
 
-def _is_formula(text: str) -> bool:
-    """Whether the text is one complete formula: balanced, without prose, no operator at its end."""
-    text = text.strip()
-    depth = [text.count(a) - text.count(b) for a, b in ("{}", ("\\begin", "\\end"))]
-    if not 0 < len(text) <= 300 or any(depth) or _NO_FORMULA.search(text):
-        return False
-    return not WORD.search(_COMMAND.sub(" ", text)) and not _OPERATOR_AT_END.search(text)
-
-
-def _final_formula(text: str) -> str | None:
-    """The formula that ends the text: its last $...$, \\(...\\), \\[...\\], or its last line."""
-    block = text[text.rfind("\n\n") + 1 :] if len(text) - text.rfind("\n\n") < 3000 else ""
-    parts = _DELIMITER.split(block)
-    if len(parts) == 1:
-        formula = block.rsplit("\n", 1)[-1].lstrip("= ").rstrip(" .")
-    elif len(parts) % 2:
-        before, formula, rest = parts[-3:]
-        if ASIDE.search(before) or not _TRAILER.fullmatch(rest):
-            return None
-    else:
-        return None  # the last one is not closed
-    return _undelimited(formula) if _is_formula(formula) and _SOLID.search(formula) else None
+def is_paired(text: str) -> bool:
+    """Whether every bracket has its partner, so that the text is one whole inside others."""
+    return split_top(text + "\0", "\0") != [text + "\0"]

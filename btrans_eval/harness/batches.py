@@ -29,9 +29,12 @@ def generation_key(arguments: dict[str, Any]) -> str:
 
 
 def batches(
-    questions: Sequence[Question], rows: int, encode: Callable[[str], list[int]]
+    questions: Sequence[Question],
+    needed: Callable[[Question], int],
+    rows: int,
+    encode: Callable[[str], list[int]],
 ) -> Iterator[list[Row]]:
-    """Batches of at most ``rows`` rows, mixing questions and members.
+    """Batches of at most ``rows`` rows, mixing questions and members; ``needed`` rows each.
 
     Longest prompts first, so that what does not fit in memory fails at the start; the responses
     of a question lie side by side, so that it is finished soon. The plan depends on the set of
@@ -42,7 +45,7 @@ def batches(
         groups.setdefault(generation_key(question.request.args[1]), []).append(question)
     for _, group in sorted(groups.items()):
         group.sort(key=lambda question: _order(question, encode))
-        plan = [Row(question, draw) for question in group for draw in range(len(question.draws))]
+        plan = [Row(question, draw) for question in group for draw in range(needed(question))]
         for start in range(0, len(plan), rows):
             yield plan[start : start + rows]
 

@@ -19,6 +19,7 @@ from btrans_eval.config import PopulationConfig, split_arguments
 from btrans_eval.errors import UserError
 
 MODELS = {"btrans-hf": "btrans_eval.model_adapters.hf:BTransHF"}
+FILTERS = {"btrans_population": "btrans_eval.harness.scoring:PopulationFilter"}
 
 
 def register_models(models: ModuleType) -> None:
@@ -26,13 +27,23 @@ def register_models(models: ModuleType) -> None:
 
     Harnesses after 0.4.13 load the entry points of the group ``lm_eval.models``.
     """
+    _register("model_registry", MODELS)
+
+
+def register_filters(filters: ModuleType) -> None:
+    """``lm_eval.filters``: add our filters, unless the harness finds them itself."""
+    _register("filter_registry", FILTERS)
+
+
+def _register(registry_name: str, targets: dict[str, str]) -> None:
     from lm_eval.api import registry
 
     if hasattr(registry, "load_plugins"):
         return
-    for name, target in MODELS.items():
-        if name not in registry.model_registry:
-            registry.model_registry.register(name, target=target)
+    known = getattr(registry, registry_name)
+    for name, target in targets.items():
+        if name not in known:
+            known.register(name, target=target)
 
 
 def show_tasks(manager: ModuleType) -> None:
@@ -86,7 +97,7 @@ def check_run(run: Any) -> None:
     own, _ = split_arguments(run.model_args)
     config = PopulationConfig(**{"sigma": 0.0, **own})
     if run.use_cache:
-        refuse_cache(config)
+        refuse_cache()
     if run.log_samples and run.output_path and config.responses is None:
         folder = Path(run.output_path)
         folder = folder.parent if folder.suffix == ".json" else folder
@@ -94,13 +105,15 @@ def check_run(run: Any) -> None:
         run.model_args["responses"] = str(folder / f"members_{stamp}.jsonl")
 
 
-def refuse_cache(config: PopulationConfig) -> None:
-    """The harness's response cache keys on the prompt alone: one member's text for all."""
-    if config.members != 1:
-        raise UserError(
-            "use_cache: the harness's cache cannot tell members apart, got "
-            f"members={config.vote_members}; drop --use_cache, or use members=1"
-        )
+def refuse_cache() -> None:
+    """The harness's response cache keys on the prompt alone.
+
+    It would give one member's text to all, and one sigma's or seed's texts to another run.
+    """
+    raise UserError(
+        "use_cache: the harness's cache cannot tell members, sigmas or seeds apart; "
+        "drop --use_cache"
+    )
 
 
 def explain_errors(run: ModuleType) -> None:

@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from btrans_eval import __version__
 from btrans_eval.answers.extract import ANSWERS_SCHEME
-from btrans_eval.config import DEFAULT_MEMBERS, PopulationConfig
+from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row, batches, generation_key
 from btrans_eval.harness.bridge import refuse_cache
 from btrans_eval.harness.plan import Question, plan_questions, share_of_rank
 from btrans_eval.harness.ranks import Ranks
+from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import ResponseLog
 from btrans_eval.harness.verdict import answer_kind, judge, likelihood_line
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
@@ -38,7 +39,7 @@ class PopulationLM:
     _bound_member: int | None = None
     _used: dict[str, dict[str, Any]]
 
-    def _generate(self, batch: Sequence[Row]) -> list[str]:
+    def _generate(self, batch: Sequence[Row]) -> list[Response]:
         raise NotImplementedError
 
     def _rows_per_batch(self) -> int:
@@ -47,18 +48,19 @@ class PopulationLM:
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse the harness's response cache, which cannot tell members apart."""
         if getattr(cache_hook, "dbdict", None) is not None:
-            refuse_cache(self.population_config)
+            refuse_cache()
         super().set_cache_hook(cache_hook)  # type: ignore[misc]
 
     # --------------------------------------------------------------- generation
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Response]:
         """Responses of the members, or the one that stands for them where a task wants one."""
         questions = plan_questions(requests, self.population_config, _is_sampled)
         self._check_generation(questions)
         for question in questions:
-            self._note_use(question)
+            one = self.population_config.aggregate
+            self._note_use(question, "all" if question.wants_all else one)
         mine = share_of_rank(questions, self._ranks.rank, self._ranks.size)
-        returned: dict[int, str] = {}
+        returned: dict[int, Response] = {}
         for question, texts in self._answer(mine, disable_tqdm):
             returned.update(self._close(question, texts))
         returned = self._ranks.union(returned)
@@ -68,31 +70,36 @@ class PopulationLM:
 
     def _answer(
         self, questions: Sequence[Question], disable_tqdm: bool
-    ) -> Iterator[tuple[Question, list[str]]]:
+    ) -> Iterator[tuple[Question, list[Response]]]:
         """Each question with its finished texts, in the order in which they finish."""
         disable_tqdm = disable_tqdm or self._ranks.rank != 0
-        if self._population.is_stock and not any(_is_sampled(q.request) for q in questions):
-            requests = [question.request for question in questions]
-            texts = super().generate_until(requests, disable_tqdm) if requests else []  # type: ignore[misc]
-            for question, text in zip(questions, texts, strict=True):
-                yield question, [text] * len(question.draws)
-            return
-        waiting: dict[int, dict[int, str]] = {id(question): {} for question in questions}
+        waiting: dict[int, dict[int, Response]] = {id(question): {} for question in questions}
         progress = tqdm(
             total=sum(len(question.draws) for question in questions),
             disable=disable_tqdm,
             desc=f"Responses of {max(map(_count_members, questions), default=0)} members",
         )
-        for batch in batches(questions, self._rows_per_batch(), self.tok_encode):  # type: ignore[attr-defined]
+        plan = batches(questions, self._rows_needed, self._rows_per_batch(), self.tok_encode)  # type: ignore[attr-defined]
+        for batch in plan:
             for row, text in zip(batch, self._generate(batch), strict=True):
-                done = waiting[id(row.question)]
+                question, done = row.question, waiting[id(row.question)]
                 done[row.draw] = text
-                if len(done) == len(row.question.draws):
-                    yield row.question, [done[draw] for draw in range(len(done))]
-            progress.update(len(batch))
+                if len(done) == self._rows_needed(question):
+                    # without noise one greedy response is every member's
+                    copies = len(question.draws) // len(done)
+                    texts = [done[draw] for draw in range(len(done))] * copies
+                    progress.update(len(texts))
+                    yield question, texts
         progress.close()
 
-    def _close(self, question: Question, texts: list[str]) -> dict[int, str]:
+    def _rows_needed(self, question: Question) -> int:
+        """How many responses must be generated for all of a question's draws."""
+        stock = self._population.is_stock
+        if stock and not (question.wants_all and _is_sampled(question.request)):
+            return 1  # all members are the model itself, and a vote would not be its distribution
+        return len(question.draws)
+
+    def _close(self, question: Question, texts: list[Response]) -> dict[int, Response]:
         """What the harness gets at each place of a finished question; its members are logged."""
         verdict = judge(question, texts, self.population_config.extractor)
         if self._log is not None:
@@ -146,10 +153,13 @@ class PopulationLM:
         first: dict[int, int] = {}  # repeats of a request are scored once
         for place, request in enumerate(requests):
             first.setdefault(id(request), place)
-        distinct = [Question(requests[p], [], False, [p]) for p in first.values()]
+        members = 1 if self._population.is_stock else self.population_config.vote_members
+        draws = [(member, 0) for member in range(members)]
+        distinct = [Question(requests[p], draws, False, [p]) for p in first.values()]
+        for question in distinct:
+            self._note_use(question, "mean likelihood")
         mine = share_of_rank(distinct, self._ranks.rank, self._ranks.size)
         scores: dict[int, list[Any]] = {question.places[0]: [] for question in mine}
-        members = 1 if self._population.is_stock else self.population_config.vote_members
         for member in range(members if mine else 0):
             with self._bound(member):
                 values = score(
@@ -174,21 +184,22 @@ class PopulationLM:
             self._bound_member = outer
 
     # ----------------------------------------------------------------- reporting
-    def _note_use(self, question: Question) -> None:
-        config = self.population_config
-        kind = answer_kind(question, config.extractor)
-        task = self._used.setdefault(str(question.request.task_name), {"answers": []})
+    def _note_use(self, question: Question, returned: str) -> None:
+        """Note for the results file who answered a task, and what the harness got."""
+        task = self._used.setdefault(str(question.request.task_name), {})
         task["members"] = _count_members(question)
         task["samples"] = len({sample for _, sample in question.draws})
-        task["returned"] = "all" if question.wants_all else config.aggregate
-        if kind not in task["answers"]:
-            task["answers"].append(kind)
+        task["returned"] = returned
+        if returned != "mean likelihood":
+            kind = answer_kind(question, self.population_config.extractor)
+            task["answers"] = sorted({*task.get("answers", []), kind})
 
     def get_model_info(self) -> dict[str, Any]:
         """What the harness writes into the results file, with what the population really was."""
         config, population = self.population_config, self._population
         used = {
             "version": __version__,
+            "model": str(self.pretrained),  # type: ignore[attr-defined]
             "noise_scheme": NOISE_SCHEME,
             "answers_scheme": ANSWERS_SCHEME,
             "sigma": population.sigma,
@@ -198,7 +209,6 @@ class PopulationLM:
             "norms": population.norms,
             "norms_matched": len(population.layers),
             "seed": population.seed,
-            "members": config.members or DEFAULT_MEMBERS,
             "aggregate": config.aggregate,
             "processes": self._ranks.size,
             "tasks": self._used,

@@ -45,8 +45,7 @@ def open_log(path: str | None, ranks: Ranks) -> ResponseLog | None:
     path = ranks.from_first(path)
     if path is None:
         return None
-    if ranks.rank == 0:
-        _check_path(path)
+    _check_path(path if ranks.rank == 0 else str(_part(Path(path), ranks.rank)))
     ranks.wait()
     return ResponseLog(path, ranks.rank)
 

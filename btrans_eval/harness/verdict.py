@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.utils import handle_non_serializable, hash_string
 
+from btrans_eval.answers.equivalence import classes
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import kind_of_document
 from btrans_eval.answers.vote import Vote, plurality
+from btrans_eval.harness.judging import shared_judge
 from btrans_eval.harness.plan import Question
+from btrans_eval.harness.response import Response
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,15 @@ class Verdict:
     Attributes:
         kind: what counts as an answer: letter, integer, number, latex or text.
         answers: the answer of each response; None where it is invalid.
+        labels: the class of each answer: equal answers may be written in different ways.
         vote: the vote over them.
     """
 
     question: Question
-    texts: list[str]
+    texts: list[Response]
     kind: str
     answers: list[str | None]
+    labels: list[int | None]
     vote: Vote
 
     def line(self) -> dict[str, Any]:
@@ -36,22 +42,34 @@ class Verdict:
             **_which(self.question.request),
             "kind": self.kind,
             "responses": [
-                {"member": member, "sample": sample, "text": text, "answer": answer}
+                {
+                    "member": member,
+                    "sample": sample,
+                    "text": text,
+                    "answer": answer,
+                    "tokens": text.tokens,
+                    "truncated": text.truncated,
+                }
                 for (member, sample), text, answer in zip(
                     self.question.draws, self.texts, self.answers, strict=True
                 )
             ],
-            "votes": self.vote.counts,
+            "votes": {self._name(label): n for label, n in self.vote.counts.items()},
             "tied": self.vote.tied,
             "returned": "all" if self.question.wants_all else self.vote.chosen,
         }
 
+    def _name(self, label: Hashable) -> str:
+        """How the first response of a class wrote its answer."""
+        return str(self.answers[self.labels.index(label)])  # type: ignore[arg-type]
 
-def judge(question: Question, texts: list[str], extractor: str | None) -> Verdict:
+
+def judge(question: Question, texts: list[Response], extractor: str | None) -> Verdict:
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
     answers = [extract(text, kind) for text in texts]
-    return Verdict(question, texts, kind, answers, plurality(answers))
+    labels = classes(answers, kind, shared_judge()).labels
+    return Verdict(question, texts, kind, answers, labels, plurality(labels))
 
 
 def answer_kind(question: Question, extractor: str | None) -> str:

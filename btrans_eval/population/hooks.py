@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -13,29 +11,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from btrans_eval.errors import UserError
-from btrans_eval.population.norms import NormLayer
+from btrans_eval.population.norms import PROBE_ROWS, NormLayer, output_shapes
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor]
 
 _PROBE_LENGTHS = (13, 17, 19, 23)
 
 
-def add_per_row(shifts: Tensor, name: str) -> Hook:
-    """A hook that adds ``shifts[i]`` to row i of a layer's output, at every token.
+def add_per_row(shifts: Tensor, layer: NormLayer) -> Hook:
+    """A hook that adds ``shifts[i]`` to row i of the layer's output, at every token.
 
     Args:
         shifts: float32, shape (rows, width); cast to the output's dtype before it is added.
-        name: the layer's name, for error texts.
+        layer: where they are added.
     """
-    rows, width = shifts.shape
+    rows = shifts.shape[0]
     ready: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        check_output(output, rows, width, name)
+        check_output(output, rows, layer)
         place = (output.device, output.dtype)
         if place not in ready:
             ready[place] = shifts.to(*place)
-        return output + ready[place].view(rows, *[1] * (output.ndim - 2), width)
+        if layer.is_flat:
+            by_row = output.view(rows, -1, layer.width) + ready[place][:, None]
+            return by_row.view(output.shape)
+        return output + ready[place].view(rows, *[1] * (output.ndim - 2), layer.width)
 
     return hook
 
@@ -45,7 +46,7 @@ def add_per_token(
     rows: Sequence[int],
     positions: TokenPositions,
     axis: int,
-    name: str,
+    layer: NormLayer,
 ) -> Hook:
     """A hook that adds ``shift(member, token)`` at every token of every row.
 
@@ -54,7 +55,7 @@ def add_per_token(
         rows: the member of each row.
         positions: index of each token without padding, for the forward pass under way.
         axis: which dimension of the layer's output runs over tokens.
-        name: the layer's name, for error texts.
+        layer: where they are added.
     """
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
@@ -65,32 +66,24 @@ def add_per_token(
                 for member, row in zip(rows, tokens, strict=True)
             ]
         )  # (rows, tokens, width)
-        width = shifts.shape[-1]
-        check_output(output, len(rows), width, name)
-        shape = [len(rows), *[1] * (output.ndim - 2), width]
+        check_output(output, len(rows), layer)
+        shape = [len(rows), *[1] * (output.ndim - 2), layer.width]
         shape[axis] = tokens.shape[1]
         return output + torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
 
     return hook
 
 
-def check_output(output: Any, rows: int, width: int, name: str) -> None:
-    """Refuse an output that ``rows`` biases of ``width`` numbers do not fit, row for row."""
-    if not isinstance(output, Tensor):
-        raise UserError(
-            f"norms: {name} must return a tensor, but returns {type(output).__name__}; "
-            "leave it out with a regular expression"
-        )
-    if output.shape[0] != rows:
+def check_output(output: Tensor, rows: int, layer: NormLayer) -> None:
+    """Refuse an output that the biases of ``rows`` members do not fit, row for row."""
+    given = output.shape[0]
+    if layer.is_flat and given % rows == 0:
+        return
+    if given != rows:
         raise UserError(
             f"members: bind one member for each row that the model sees, but {rows} are bound "
-            f"and {name} was given {output.shape[0]} rows (with num_return_sequences=n name "
+            f"and {layer.name} was given {given} rows (with num_return_sequences=n name "
             "len(prompts) * n members, prompt-major)"
-        )
-    if output.shape[-1] != width:
-        raise UserError(
-            f"norms: {name} must return the width of its weight, {width}, but returned "
-            f"{output.shape[-1]}; leave it out with a regular expression"
         )
 
 
@@ -130,20 +123,25 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
             "noise: token needs the place of every token, but the model was given an attention "
             "mask that is not (rows, tokens) and no position ids; use noise=sequence"
         )
+    if kwargs.get("cache_params") is not None:
+        raise UserError(
+            "noise: token needs the place of every token, but this model keeps its state without "
+            "counting them (cache_params); use noise=sequence"
+        )
     cache = kwargs.get("past_key_values")
     start = 0 if cache is None else int(cache.get_seq_length())
     return torch.arange(start, start + length).expand(rows, length)
 
 
-@torch.no_grad()
 def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
     """Which dimension of each layer's output runs over tokens.
 
     Norms over heads come as (rows, tokens, heads, width) in some models and as (rows, heads,
     tokens, width) in others; one forward pass over a length that nothing else has tells.
     """
+    modules = [layer.module for layer in layers]
     for length in _PROBE_LENGTHS:
-        shapes = _output_shapes(model, layers, length)
+        shapes = output_shapes(model, modules, PROBE_ROWS, length)
         fits = [[axis for axis, size in enumerate(shape) if size == length] for shape in shapes]
         if all(len(axes) == 1 for axes in fits):
             return [axes[0] for axes in fits]
@@ -154,42 +152,27 @@ def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
     )
 
 
-def _output_shapes(
-    model: nn.Module, layers: Sequence[NormLayer], length: int
-) -> list[tuple[int, ...]]:
-    """Shape of each layer's output for one row of ``length`` tokens; () if it was not called."""
-    shapes: list[tuple[int, ...]] = [()] * len(layers)
+def guard_generate(model: Any) -> Callable[[], None]:
+    """Make ``model.generate`` refuse beam search and not compile; returns the undo.
 
-    def note(index: int, module: nn.Module, args: Any, output: Tensor) -> None:
-        shapes[index] = tuple(output.shape)
-
-    with ExitStack() as stack:
-        for index, layer in enumerate(layers):
-            hook = functools.partial(note, index)
-            stack.callback(layer.module.register_forward_hook(hook).remove)
-        device = next(model.parameters()).device
-        model(torch.zeros((1, length), dtype=torch.long, device=device))
-    return shapes
-
-
-def refuse_beam_search(model: Any) -> Callable[[], None]:
-    """Make ``model.generate`` refuse beam search; returns the undo.
-
-    Beam search copies the cache of one row over another, so rows would change members.
+    Beam search copies the cache of one row over another, so rows would change members. A graph
+    that was compiled without the hooks would go on without them, and silently.
     """
     generate = getattr(model, "generate", None)
     if generate is None:
         return lambda: None
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        given = kwargs.get("generation_config") or getattr(model, "generation_config", None)
-        beams = kwargs.get("num_beams") or getattr(given, "num_beams", None) or 1
+        given = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
+        asked = [kwargs.get("num_beams"), getattr(given, "num_beams", None)]
+        asked.append(getattr(model.generation_config, "num_beams", None))
+        beams = next((number for number in asked if number is not None), 1)
         if beams > 1:
             raise UserError(
                 f"num_beams: must be 1 under a population, got {beams}: beam search copies rows "
                 "over one another, and a row belongs to one member; sample instead"
             )
-        return generate(*args, **kwargs)
+        return generate(*args, **{"disable_compile": True, **kwargs})
 
     model.generate = guarded
     return lambda: delattr(model, "generate")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ _NORM_CLASS = re.compile(r"Norm(?![a-z]|Head)")  # not NormalizedLinear, not Bai
 _CHANNEL_NORMS = re.compile(r"^(Sync|Lazy)?(Batch|Instance|Group)Norm")  # not over the last dim
 _QUERY_KEY = re.compile(r"(^|[._])(q|k|query|key)_?(layer_?)?norm", re.IGNORECASE)
 
+PROBE_ROWS, PROBE_LENGTH = 2, 13  # a length that no number of heads or rows is taken for
+
 
 @dataclass(frozen=True)
 class NormLayer:
@@ -27,11 +31,14 @@ class NormLayer:
         name: module path in the base model, the same under PEFT, accelerate or torch.compile.
         module: the module whose output the noise is added to.
         width: size of the last dimension of its output.
+        is_flat: whether its output holds the rows of a batch one after another in one dimension,
+            (rows * tokens, width), and not in a dimension of their own.
     """
 
     name: str
     module: nn.Module
     width: int
+    is_flat: bool = False
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -50,40 +57,82 @@ def unwrap(model: nn.Module) -> nn.Module:
 def find_norms(model: nn.Module, norms: str = "all") -> list[NormLayer]:
     """The chosen normalization layers of ``model`` in the order of its modules.
 
+    One forward pass over two rows tells the shape of each layer's output; a layer that it does
+    not reach (an unused cross-attention, a vision tower) is left out.
+
     Args:
         model: a model as loaded, wrapped or not.
         norms: ``all``; ``residual`` (as wide as the hidden state, no query or key norms); or a
             regular expression searched for in the layers' names.
 
     Raises:
-        UserError: if the model has no normalization layer, or none is chosen.
+        UserError: if the model has no normalization layer, if none is chosen, or if the rows of
+            a batch cannot be told apart in the output of one that is.
     """
-    found = list(_normalization_layers(unwrap(model)))
-    if not found:
+    model = unwrap(model)
+    modules = dict(_normalization_modules(model))
+    if not modules:
         kinds = sorted({type(module).__name__ for module in model.modules()})
         raise UserError(
             f"norms: the model must have normalization layers, but {type(model).__name__} has "
             f"none among its modules ({', '.join(kinds)}); choose another model"
         )
-    chosen = [layer for layer in found if _is_chosen(layer, norms, unwrap(model))]
+    shapes = output_shapes(model, list(modules.values()), PROBE_ROWS, PROBE_LENGTH)
+    widths = {name: shape[-1] for name, shape in zip(modules, shapes, strict=True) if shape}
+    chosen = [name for name in widths if _is_chosen(name, widths[name], norms, model)]
     if not chosen:
-        names = ", ".join(layer.name for layer in found[:8])
-        more = f", and {len(found) - 8} more" if len(found) > 8 else ""
+        names = ", ".join(list(widths)[:8])
+        more = f", and {len(widths) - 8} more" if len(widths) > 8 else ""
         raise UserError(
             f"norms: must choose at least one layer, but {norms!r} matches none of "
             f"{names}{more}; use norms=all, norms=residual or a regular expression on these names"
         )
-    return chosen
+    shape_of = dict(zip(modules, shapes, strict=True))
+    return [
+        NormLayer(name, modules[name], widths[name], _is_flat(shape_of[name], name))
+        for name in chosen
+    ]
 
 
-def _normalization_layers(model: nn.Module) -> Iterator[NormLayer]:
+def _is_flat(shape: tuple[int, ...], name: str) -> bool:
+    if shape[0] == PROBE_ROWS:
+        return False
+    if len(shape) == 2 and shape[0] % (PROBE_ROWS * PROBE_LENGTH) == 0:
+        return True
+    raise UserError(
+        f"norms: rows of a batch must come first in a layer's output, but {name} returned "
+        f"{shape} for {PROBE_ROWS} rows of {PROBE_LENGTH} tokens; leave it out with a regular "
+        "expression, or use norms=residual"
+    )
+
+
+@torch.no_grad()
+def output_shapes(
+    model: nn.Module, modules: Sequence[nn.Module], rows: int, length: int
+) -> list[tuple[int, ...]]:
+    """Shape of each module's output for so many rows and tokens; () if it was not called."""
+    shapes: list[tuple[int, ...]] = [()] * len(modules)
+
+    def note(index: int, module: nn.Module, args: Any, output: Tensor) -> None:
+        shapes[index] = tuple(output.shape)
+
+    with ExitStack() as stack:
+        for index, module in enumerate(modules):
+            hook = functools.partial(note, index)
+            stack.callback(module.register_forward_hook(hook).remove)
+        device = next(model.parameters()).device
+        model(torch.ones((rows, length), dtype=torch.long, device=device))
+    return shapes
+
+
+def _normalization_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
         if inside and name.startswith(inside):
             continue
         if _is_norm(module) or _is_norm(_wrapped_by_peft(module)):
             inside = (*inside, name + ".")
-            yield NormLayer(name, module, _width(module, name))
+            yield name, module
 
 
 def _wrapped_by_peft(module: nn.Module) -> nn.Module | None:
@@ -102,29 +151,12 @@ def _is_norm(module: nn.Module | None) -> bool:
     return bool(_NORM_CLASS.search(name)) and not _CHANNEL_NORMS.search(name)
 
 
-def _width(module: nn.Module, name: str) -> int:
-    norm = _wrapped_by_peft(module) or module
-    weight = getattr(norm, "weight", None)
-    if isinstance(weight, Tensor) and weight.ndim:
-        return int(weight.shape[-1])
-    for attribute in ("normalized_shape", "hidden_size", "dim"):
-        value = getattr(norm, attribute, None)
-        if isinstance(value, (tuple, list, torch.Size)) and value:
-            value = value[-1]
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    raise UserError(
-        f"norms: the width of every layer must be known, but {name} ({type(norm).__name__}) has "
-        "neither a weight nor a normalized_shape; leave it out with a regular expression"
-    )
-
-
-def _is_chosen(layer: NormLayer, norms: str, model: nn.Module) -> bool:
+def _is_chosen(name: str, width: int, norms: str, model: nn.Module) -> bool:
     if norms == "all":
         return True
     if norms == "residual":
-        return layer.width == hidden_size(model) and not _QUERY_KEY.search(layer.name)
-    return check_pattern("norms", norms).search(layer.name) is not None
+        return width == hidden_size(model) and not _QUERY_KEY.search(name)
+    return check_pattern("norms", norms).search(name) is not None
 
 
 def hidden_size(model: nn.Module) -> int:
@@ -140,7 +172,12 @@ def gain_rms(layer: NormLayer) -> float:
     The gain is ``weight``, ``1 + weight`` (Gemma's convention) or 1 (no weight). Which of the
     first two holds is read from what the layer does to a vector of +1 and -1, not from its name.
     """
-    norm = _wrapped_by_peft(layer.module) or layer.module
+    norm = layer.module
+    if _wrapped_by_peft(norm) is not None:
+        raise UserError(
+            f"prior: scaled needs the gain of every layer, but that of {layer.name} is trained by "
+            "the adapter; use prior=isotropic, or merge the adapter"
+        )
     weight = getattr(norm, "weight", None)
     if weight is None:
         return 1.0

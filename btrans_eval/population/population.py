@@ -19,7 +19,7 @@ from btrans_eval.population.hooks import (
     TokenPositions,
     add_per_row,
     add_per_token,
-    refuse_beam_search,
+    guard_generate,
     token_axes,
 )
 from btrans_eval.population.norms import NormLayer, find_norms, gain_rms, unwrap
@@ -77,12 +77,13 @@ class Population:
         self.noise = check_choice("noise", noise, NOISES)
         self.norms = norms
         self.seed = check_whole("seed", seed, minimum=0)
-        self._model = unwrap(model)
+        self._given, self._model = model, unwrap(model)
         if getattr(getattr(self._model, "config", None), "is_encoder_decoder", False):
             raise UserError(
                 f"model: must be decoder-only, but {type(self._model).__name__} is an "
                 "encoder-decoder; choose a causal language model"
             )
+        self._refuse_bound()
         self.layers: tuple[NormLayer, ...] = tuple(find_norms(model, norms))
         scales = [gain_rms(layer) if prior == "scaled" else 1.0 for layer in self.layers]
         self.sigmas: NDArray[np.float64] = self.sigma * np.array(scales)
@@ -120,22 +121,35 @@ class Population:
         bound = tuple(check_whole("members", member, minimum=0) for member in rows)
         if not bound:
             raise UserError("members: name at least one member, one for each row of the batch")
-        modules = [layer.module for layer in self.layers]
-        if any(module in _BOUND for module in modules):
-            raise UserError(
-                "members: this model is bound to members already, and noise must not be added "
-                "twice; leave the outer `with population.members(...)` block first"
-            )
+        self._refuse_bound()
+        self._refuse_compiled()
         with ExitStack() as stack:
-            for module in modules:
-                _BOUND.add(module)
-                stack.callback(_BOUND.discard, module)
+            for layer in self.layers:
+                _BOUND.add(layer.module)
+                stack.callback(_BOUND.discard, layer.module)
             if not self.is_stock:
                 self._attach(stack, bound)
             yield
 
+    def _refuse_bound(self) -> None:
+        if any(module in _BOUND for module in self._model.modules()):
+            raise UserError(
+                "members: this model is bound to members already, and noise must not be added "
+                "twice; leave the outer `with population.members(...)` block first"
+            )
+
+    def _refuse_compiled(self) -> None:
+        """A compiled graph keeps the hooks that it was traced with, and ignores new ones."""
+        for module in (self._given, *self._model.modules()):
+            compiled = getattr(module, "_compiled_call_impl", None) is not None
+            if compiled or hasattr(module, "_orig_mod"):
+                raise UserError(
+                    f"model: must not be compiled, but {type(module).__name__} is: its graph "
+                    "would ignore the noise; pass the model as it was before torch.compile"
+                )
+
     def _attach(self, stack: ExitStack, rows: tuple[int, ...]) -> None:
-        stack.callback(refuse_beam_search(self._model))
+        stack.callback(guard_generate(self._model))
         if self.noise == "token":
             positions = TokenPositions(self._model, len(rows))
             stack.callback(positions.remove)
@@ -143,10 +157,10 @@ class Population:
             if self.noise == "token":
                 shift = functools.partial(self._token_shift, index)
                 axis = self._token_axes[index]
-                hook = add_per_token(shift, rows, positions, axis, layer.name)
+                hook = add_per_token(shift, rows, positions, axis, layer)
             else:
                 shifts = np.stack([self._member_shifts(member)[index] for member in rows])
-                hook = add_per_row(torch.from_numpy(shifts), layer.name)
+                hook = add_per_row(torch.from_numpy(shifts), layer)
             stack.callback(layer.module.register_forward_hook(hook).remove)
 
     def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ class BayesianBiasWrapper(nn.Module):
         index = [found.name for found in population.layers].index(layer)
         self.norm = population.layers[index].module
         shifts = [torch.from_numpy(population.shift(member, index)) for member in rows]
-        self._add = add_per_row(torch.stack(shifts), layer)
+        self._add = add_per_row(torch.stack(shifts), population.layers[index])
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The norm's output with row i shifted by the bias of its member."""

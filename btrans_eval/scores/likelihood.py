@@ -18,14 +18,14 @@ def log_mean(log_likelihoods: Sequence[float]) -> float:
         log_likelihoods: one per member, in nats, each at most 0 and possibly -inf.
 
     Returns:
-        The log of the mean, in nats; a single value as it is.
+        The log of the mean, in nats; a single value as it is; NaN where one is NaN.
 
     Raises:
-        UserError: on no value, or one that is NaN.
+        UserError: on no value.
     """
     values = np.asarray(log_likelihoods, dtype=np.float64)
-    if values.size == 0 or np.isnan(values).any():
-        raise UserError(f"log_likelihoods: must be one or more numbers, got {log_likelihoods!r}")
+    if values.size == 0:
+        raise UserError("log_likelihoods: must be one or more numbers, got none")
     peak = values.max()
     if values.size == 1 or np.isneginf(peak):
         return float(peak)

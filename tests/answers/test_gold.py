@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from btrans_eval.answers.expressions import extract_latex
 from btrans_eval.answers.gold import kind_of_gold
-from btrans_eval.answers.latex import extract_latex
 from btrans_eval.answers.letters import extract_letter
 from btrans_eval.answers.numbers import extract_integer, extract_number
 

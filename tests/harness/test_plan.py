@@ -12,6 +12,10 @@ from btrans_eval.harness.batches import batches
 from btrans_eval.harness.plan import plan_questions, share_of_rank, share_out
 
 
+def ALL(question) -> int:  # noqa: N802
+    return len(question.draws)
+
+
 def config(**arguments) -> PopulationConfig:
     return PopulationConfig(**{"sigma": 0.1, **arguments})
 
@@ -82,12 +86,12 @@ def test_batches_mix_questions_and_members_but_not_generation_arguments():
         request("a", max_gen_toks=4),
     ]
     questions = plan_questions(requests, config(members=3), lambda request: False)
-    plan = list(batches(questions, 4, str.split))
+    plan = list(batches(questions, ALL, 4, str.split))
     assert [len(batch) for batch in plan] == [4, 4, 1, 3]
     rows = [(row.question.request.args[0], row.member) for batch in plan for row in batch]
     prompts = ["a b c d", "a b c", "a b", "a"]
     assert rows == [(prompt, member) for prompt in prompts for member in range(3)]
-    again = list(batches(questions[::-1], 4, str.split))
+    again = list(batches(questions[::-1], ALL, 4, str.split))
     assert [[(r.question.request.args[0], r.member) for r in batch] for batch in again] == [
         [(r.question.request.args[0], r.member) for r in batch] for batch in plan
     ]

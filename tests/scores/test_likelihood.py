@@ -29,7 +29,7 @@ def test_a_single_value_is_returned_as_it_is():
     assert log_mean([-math.inf, -math.inf]) == -math.inf
 
 
-@pytest.mark.parametrize("values", [[], [math.nan, -1.0]])
-def test_nothing_and_nan_are_errors(values):
+def test_nan_stays_nan_and_nothing_is_an_error():
+    assert math.isnan(log_mean([math.nan, -1.0]))
     with pytest.raises(UserError, match="log_likelihoods"):
-        log_mean(values)
+        log_mean([])

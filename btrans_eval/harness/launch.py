@@ -1,0 +1,66 @@
+"""Start ``lm_eval run`` in this process, with its tasks viewed as population tasks."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from btrans_eval import _autoload
+from btrans_eval.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def lm_eval_run(flags: Sequence[str], repeats: int | None, encoder: str | None) -> None:
+    """What the command ``lm_eval run`` does with ``flags``.
+
+    Works where the start-up line is turned off, too: lm_eval is bridged from here.
+
+    Args:
+        flags: the harness's own flags.
+        repeats: responses per question of every generative task; None leaves tasks as they are.
+        encoder: sentence encoder for the diversity columns of all tasks.
+    """
+    if encoder is not None and repeats is None:
+        raise UserError("encoder: goes with --repeats, which says how many responses to compare")
+    _autoload.install()
+    from lm_eval.__main__ import cli_evaluate
+
+    old, sys.argv = sys.argv, ["lm_eval", "run", *flags]
+    try:
+        with _viewed(repeats, encoder):
+            cli_evaluate()
+    finally:
+        sys.argv = old
+
+
+@contextmanager
+def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
+    """Within the block, the harness's command views its tasks before it loads a model."""
+    if repeats is None:
+        yield
+        return
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    from btrans_eval.harness.views import view_tasks
+
+    original = EvaluatorConfig.process_tasks
+
+    @functools.wraps(original)
+    def process_tasks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        manager = original(self, *args, **kwargs)
+        loaded = manager.load(self.tasks)
+        for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):
+            logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)
+        manager.load = lambda tasks: loaded
+        return manager
+
+    EvaluatorConfig.process_tasks = process_tasks
+    try:
+        yield
+    finally:
+        EvaluatorConfig.process_tasks = original

