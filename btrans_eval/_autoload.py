@@ -20,6 +20,7 @@ _BRIDGED = {
     "lm_eval.filters": "register_filters",
     "lm_eval.tasks.manager": "show_tasks",
     "lm_eval.config.evaluate_config": "prepare_run",
+    "lm_eval.evaluator": "note_scoring",
     "lm_eval._cli.run": "explain_errors",
 }
 

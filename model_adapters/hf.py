@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,8 +119,15 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         """The text of one row, with how many tokens it took and whether the limit cut it."""
         ends = self._end_tokens()
         count = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-        raw = self.tok_decode(tokens[:count])
-        truncated = count >= limit and not any(stop and stop in raw for stop in until)
+
+        def has_stopped(length: int) -> bool:
+            raw = self.tok_decode(tokens[:length])
+            return any(stop and stop in raw for stop in until)
+
+        stopped = has_stopped(count)
+        if stopped:  # the row went on until the last row of its batch was done
+            count = bisect_left(range(count + 1), True, key=has_stopped)
+        truncated = count >= limit and not stopped
         return Response(self._text(tokens, until), count, truncated)
 
     def _end_tokens(self) -> set[int]:

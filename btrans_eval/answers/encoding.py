@@ -28,6 +28,7 @@ _TOKEN = re.compile(
 )
 _MIXED = re.compile(r"(?<![\d.})\]])(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _ARGUMENT_ENDS = frozenset(["\\cdot", "/", "(", ")", "}", "]", *"+-,=<>&!", "\\\\", "\\le", "\\ge"])
+_MAPS = frozenset("fghFGH")
 _SETS = re.compile(r"\\(?:cup|cap|setminus)(?![A-Za-z])")
 
 
@@ -114,6 +115,8 @@ def _written(tokens: Iterable[Token], names: dict[str, str]) -> Iterable[str]:
         first = kind in ("number", "factor", "degrees")
         if first and (last_kind in ("number", "degrees") or last in (")", "}", "!")):
             yield "\\cdot "
+        if token == "(" and last in _MAPS:
+            raise ValueError("a function of more than one symbol: f(x+1) is no product")
         if token == "(" and (last_kind == "symbol" or last == "\\pi"):
             yield "\\cdot "
         yield _token(kind, token, names)

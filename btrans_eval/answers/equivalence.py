@@ -90,18 +90,22 @@ class Judge:
                 self._count(key)
         return [self.verdicts[key] if key in self.verdicts else key[1] == key[2] for key in keys]
 
-    def _leaf(self, missing: dict[Pair, None]) -> Callable[[str, str], bool | None]:
-        """Verdicts on formulas, as far as they are there; the others are noted as missing."""
+    def _leaf(
+        self, missing: dict[Pair, None], reasons: set[str] | None = None
+    ) -> Callable[[str, str], bool | None]:
+        """Verdicts on formulas as far as they are there; notes what is missing, what failed why."""
 
         def leaf(a: str, b: str) -> bool | None:
             encoded = encode(a, b)
             if encoded is None or encoded[0] == encoded[1]:
                 return encoded is not None
             left, right = sorted(encoded)
-            if (left, right) not in self._leaves:
+            found = self._leaves.get((left, right))
+            if found is None:
                 missing[left, right] = None
-            found = self._leaves.get((left, right), "")
-            return None if isinstance(found, str) else found
+            elif isinstance(found, str) and reasons is not None:
+                reasons.add(found)
+            return found if isinstance(found, bool) else None
 
         return leaf
 
@@ -111,12 +115,10 @@ class Judge:
         self._counted.add(key)
         self.undecided += 1
         if len(self.examples) < 5:
-            asked: dict[Pair, None] = {}
-            compare(read(key[1]), read(key[2]), self._leaf(asked))
-            reasons = {reason for reason in self._leaves.values() if isinstance(reason, str)}
-            self.examples.append(
-                (key[1], key[2], " or ".join(sorted(reasons)) or "undecided before")
-            )
+            reasons: set[str] = set()
+            compare(read(key[1]), read(key[2]), self._leaf({}, reasons))
+            reason = " or ".join(sorted(reasons)) or "undecided in an earlier run"
+            self.examples.append((key[1], key[2], reason))
 
     def close(self) -> None:
         """End the workers; a later comparison starts new ones."""

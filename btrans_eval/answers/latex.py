@@ -59,6 +59,7 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"\\rbrace(?![A-Za-z])", r"\\}"),
     (r"\\(?:lbrack|lgroup)(?![A-Za-z])", "["),
     (r"\\(?:rbrack|rgroup)(?![A-Za-z])", "]"),
+    (r"\\[cl]?dots(?![A-Za-z])|\.\.\.+", r"\\ldots "),  # 0.333... is not 0.333
     (r"\*\*", "^"),
     (r"\\(?:times|ast|cdotp?)(?![A-Za-z])|\*", r"\\cdot "),
     (r"\\div(?![A-Za-z])", "/"),

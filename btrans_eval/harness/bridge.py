@@ -46,7 +46,7 @@ def _register(registry_name: str, targets: dict[str, str]) -> None:
             known.register(name, target=target)
 
 
-def show_tasks(manager: ModuleType) -> None:
+def show_tasks(manager: Any) -> None:
     """``lm_eval.tasks.manager``: list our tasks after the harness's own and before the user's."""
     original = manager.TaskManager.__init__
     signature = inspect.signature(original)
@@ -63,6 +63,18 @@ def show_tasks(manager: ModuleType) -> None:
         original(*call.args, **call.kwargs)
 
     manager.TaskManager.__init__ = init
+    load = manager.TaskManager.load
+
+    @functools.wraps(load)
+    def load_and_check(*args: Any, **kwargs: Any) -> Any:
+        from btrans_eval.harness.checks import check_tasks, missing_fields_explained
+
+        with missing_fields_explained():
+            loaded = load(*args, **kwargs)
+            check_tasks(loaded["tasks"].values())
+        return loaded
+
+    manager.TaskManager.load = load_and_check
 
 
 def tasks_folder() -> Path:
@@ -116,6 +128,24 @@ def refuse_cache() -> None:
     )
 
 
+def note_scoring(evaluator: Any) -> None:
+    """``lm_eval.evaluator``: write how responses were scored into the results."""
+    original = evaluator.simple_evaluate
+
+    @functools.wraps(original)
+    def simple_evaluate(*args: Any, **kwargs: Any) -> Any:
+        from btrans_eval.harness import notes
+
+        notes.take()
+        results = original(*args, **kwargs)
+        taken = notes.take()
+        if results is not None and taken:
+            results["config"]["btrans_scores"] = taken
+        return results
+
+    evaluator.simple_evaluate = simple_evaluate
+
+
 def explain_errors(run: ModuleType) -> None:
     """``lm_eval._cli.run``: print a user's mistake as one line, and exit with code 2."""
     original = run.Run._execute
@@ -124,7 +154,11 @@ def explain_errors(run: ModuleType) -> None:
     def execute(args: Any) -> None:
         try:
             original(args)
-        except UserError as error:
+        except (UserError, ValueError) as error:
+            if not isinstance(error, UserError):
+                if "did not find any docs" not in str(error):
+                    raise
+                error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
             if os.environ.get("LOCAL_RANK", "0") == "0":
                 print(f"btrans-eval: {error}", file=sys.stderr)
             sys.exit(2)

