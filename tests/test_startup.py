@@ -130,5 +130,10 @@ def test_only_a_users_mistake_is_told_in_one_line(capsys):
         module.Run._execute(UserError("sigma: must be given"))
     assert left.value.code == 2
     assert capsys.readouterr().err == "btrans-eval: sigma: must be given\n"
-    with pytest.raises(KeyError):
-        module.Run._execute(KeyError("a bug of ours"))
+    with pytest.raises(SystemExit) as left:
+        module.Run._execute(ValueError("task.build_requests() did not find any docs!"))
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("btrans-eval: limit: leaves no row of a task")
+    for ours in (KeyError("a bug"), ValueError("a bug")):
+        with pytest.raises(type(ours)):
+            module.Run._execute(ours)
