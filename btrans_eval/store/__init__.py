@@ -1,0 +1,1 @@
+"""Responses on disk: what a run has generated is never generated again, nor lost."""
