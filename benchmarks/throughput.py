@@ -21,6 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.demo import SIGMA, demo_arguments
+from btrans_eval.model_adapters import hf as adapter
 from btrans_eval.model_adapters.hf import BTransHF
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 48
@@ -85,6 +86,28 @@ def speed(rows: int, pairs: int) -> None:
         )
 
 
+def sampling(rows: int, pairs: int) -> None:
+    """Sampling from streams of our own against transformers' own sampling, both without noise."""
+    lm = BTransHF(batch_size=rows, sigma=0.0)
+    questions = requests(lm, rows)
+    for question in questions:
+        question.args[1].update(do_sample=True, temperature=0.8)
+
+    def of_transformers() -> object:
+        own, adapter.OwnStreams = adapter.OwnStreams, lambda streams: None
+        try:
+            return lm.generate_until(questions, disable_tqdm=True)
+        finally:
+            adapter.OwnStreams = own
+
+    compare(
+        f"sampling from our streams / transformers' own, {rows} rows",
+        lambda: lm.generate_until(questions, disable_tqdm=True),
+        of_transformers,
+        pairs,
+    )
+
+
 def peak(kind: str, rows: int) -> None:
     """Peak memory of a process that generates one batch, in MiB."""
     lm = (
@@ -122,14 +145,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--sampling-only", action="store_true")
     parser.add_argument("--peak", choices=["stock", "population"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         peak(arguments.peak, arguments.rows)
         return
+    if arguments.sampling_only:
+        sampling(arguments.rows, arguments.pairs)
+        return
     if not arguments.memory_only:
         speed(1, arguments.pairs)
         speed(arguments.rows, arguments.pairs)
+        sampling(arguments.rows, arguments.pairs)
     memory(arguments.rows, max(arguments.pairs // 3, 2))
 
 

@@ -8,23 +8,33 @@ from collections.abc import Sequence
 
 from btrans_eval.errors import UserError
 
-USAGE = "btrans-eval run [--repeats K] [--encoder NAME] [every flag of lm_eval run]"
+USAGE = """btrans-eval COMMAND ...
+
+  run [--repeats K] [--encoder NAME] [--store FILE] [every flag of lm_eval run]
+        lm_eval run; with --repeats every generative task becomes a population task
+  store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
+              repair NEW]
+        what a store of responses holds
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; a user's mistake is one line and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="btrans-eval", usage=USAGE, add_help=not given)
+    commands = {"run": run, "store": store}
     if given[:1] in ([], ["-h"], ["--help"]):
-        print(f"usage: {USAGE}\n\nrun: lm_eval run, with every task viewed as a population task")
+        print(f"usage: {USAGE}", end="")
         return
-    if given[0] != "run":
-        parser.error(f"no such command: {given[0]}; try btrans-eval run")
     try:
-        run(given[1:])
+        if given[0] not in commands:
+            raise UserError(f"no such command: {given[0]}; try {', '.join(commands)}")
+        commands[given[0]](given[1:])
     except UserError as error:
         print(f"btrans-eval: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -32,10 +42,38 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
     parser.add_argument("--repeats", type=int, metavar="K")
     parser.add_argument("--encoder", metavar="NAME")
+    parser.add_argument("--store", metavar="FILE")
     own, others = parser.parse_known_args(arguments)
     from btrans_eval.harness.launch import lm_eval_run
 
-    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder)
+    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, store=own.store)
+
+
+def store(arguments: Sequence[str]) -> None:
+    """List, export, prune or repair a store of responses."""
+    parser = argparse.ArgumentParser(prog="btrans-eval store")
+    parser.add_argument("file", metavar="FILE")
+    actions = parser.add_subparsers(dest="action")
+    actions.add_parser("list", help="what it holds (the default)")
+    export = actions.add_parser("export", help="every response as one JSON line")
+    export.add_argument("--output", metavar="FILE", help="a new file; default: standard output")
+    remove = actions.add_parser("remove", help="drop responses and loglikelihoods")
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="NAME", help="as listed")
+    which.add_argument("--older-than", metavar="DAYS", type=float)
+    repair = actions.add_parser("repair", help="copy what is intact of a damaged store")
+    repair.add_argument("new", metavar="NEW", help="a new file")
+    given = parser.parse_args(arguments)
+    from btrans_eval.store import command
+
+    if given.action == "export":
+        command.export(given.file, given.output)
+    elif given.action == "remove":
+        command.remove(given.file, given.model, given.older_than)
+    elif given.action == "repair":
+        command.repair(given.file, given.new)
+    else:
+        command.show(given.file)
 
 
 if __name__ == "__main__":

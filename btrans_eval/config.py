@@ -46,6 +46,8 @@ class PopulationConfig:
     """One of EXTRACTORS to vote on; None: by the gold answer's kind."""
     responses: str | None = None
     """JSON-lines file that every member's response is written to."""
+    store: str | None = None
+    """SQLite file that responses are kept in, and taken from where they are there."""
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__

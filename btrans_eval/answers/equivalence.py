@@ -120,6 +120,12 @@ class Judge:
             reason = " or ".join(sorted(reasons)) or "undecided in an earlier run"
             self.examples.append((key[1], key[2], reason))
 
+    def forget(self) -> None:
+        """Count undecided pairs from 0 again; verdicts stay."""
+        self.undecided = 0
+        self.examples = []
+        self._counted.clear()
+
     def close(self) -> None:
         """End the workers; a later comparison starts new ones."""
         self.pool.close()

@@ -32,24 +32,23 @@ def batches(
     questions: Sequence[Question],
     needed: Callable[[Question], int],
     rows: int,
-    encode: Callable[[str], list[int]],
+    length: Callable[[Question], int],
 ) -> Iterator[list[Row]]:
     """Batches of at most ``rows`` rows, mixing questions and members; ``needed`` rows each.
 
     Longest prompts first, so that what does not fit in memory fails at the start; the responses
     of a question lie side by side, so that it is finished soon. The plan depends on the set of
-    questions, not on their order.
+    questions, not on their order, and is whole before the first batch is handed out.
+
+    Args:
+        length: tokens of a question's prompt.
     """
+    order = {id(each): (-length(each), each.request.args[0]) for each in questions}
     groups: dict[str, list[Question]] = {}
     for question in questions:
         groups.setdefault(generation_key(question.request.args[1]), []).append(question)
     for _, group in sorted(groups.items()):
-        group.sort(key=lambda question: _order(question, encode))
+        group.sort(key=lambda question: order[id(question)])
         plan = [Row(question, draw) for question in group for draw in range(needed(question))]
         for start in range(0, len(plan), rows):
             yield plan[start : start + rows]
-
-
-def _order(question: Question, encode: Callable[[str], list[int]]) -> tuple[int, str]:
-    prompt = question.request.args[0]
-    return -len(encode(prompt)), prompt

@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import inspect
 import os
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +18,7 @@ from btrans_eval.config import PopulationConfig, split_arguments
 from btrans_eval.errors import UserError
 
 MODELS = {"btrans-hf": "btrans_eval.model_adapters.hf:BTransHF"}
+_SCORES = "btrans_scores"
 FILTERS = {"btrans_population": "btrans_eval.harness.scoring:PopulationFilter"}
 
 
@@ -106,15 +106,23 @@ def check_run(run: Any) -> None:
         run: the harness's ``EvaluatorConfig``; a path for the responses of all members is added
             to its model arguments where samples are logged.
     """
+    from btrans_eval.harness import command
+
     own, _ = split_arguments(run.model_args)
     config = PopulationConfig(**{"sigma": 0.0, **own})
     if run.use_cache:
         refuse_cache()
+    if (run.cache_requests or {}).get("cache_requests"):
+        raise UserError(
+            "cache_requests: the harness's cache of requests does not know repeats or generation "
+            "arguments; drop --cache_requests"
+        )
+    command.begin(config.store)
     if run.log_samples and run.output_path and config.responses is None:
         folder = Path(run.output_path)
         folder = folder.parent if folder.suffix == ".json" else folder
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
-        run.model_args["responses"] = str(folder / f"members_{stamp}.jsonl")
+        run.model_args["responses"] = str(folder / f"members_{stamp}_{os.getpid()}.jsonl")
 
 
 def refuse_cache() -> None:
@@ -129,38 +137,43 @@ def refuse_cache() -> None:
 
 
 def note_scoring(evaluator: Any) -> None:
-    """``lm_eval.evaluator``: write how responses were scored into the results."""
-    original = evaluator.simple_evaluate
+    """``lm_eval.evaluator``: write how responses were scored, and what failed, into the results."""
+    simple, inner = evaluator.simple_evaluate, evaluator.evaluate
 
-    @functools.wraps(original)
+    @functools.wraps(simple)
     def simple_evaluate(*args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import notes
-
-        notes.take()
-        results = original(*args, **kwargs)
-        taken = notes.take()
-        if results is not None and taken:
-            results["config"]["btrans_scores"] = taken
+        results = simple(*args, **kwargs)
+        taken = results and results.pop(_SCORES, None)
+        if taken:
+            results["config"][_SCORES] = taken
         return results
 
-    evaluator.simple_evaluate = simple_evaluate
+    @functools.wraps(inner)
+    def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        from btrans_eval.harness import failures, judging, notes
+
+        notes.take()
+        failures.clear()
+        judging.forget()
+        is_ours = hasattr(lm, "population_config")
+        failures.watch(task_dict.get("tasks", {}).values(), is_ours)
+        results = inner(lm, task_dict, *args, **kwargs)
+        taken = {**notes.take(), **failures.summary()}
+        if results is not None and taken:
+            results[_SCORES] = taken
+        return results
+
+    evaluator.simple_evaluate, evaluator.evaluate = simple_evaluate, evaluate
 
 
 def explain_errors(run: ModuleType) -> None:
-    """``lm_eval._cli.run``: print a user's mistake as one line, and exit with code 2."""
+    """``lm_eval._cli.run``: end a run of ours with one line and its exit code."""
     original = run.Run._execute
 
     @functools.wraps(original)
     def execute(args: Any) -> None:
-        try:
-            original(args)
-        except (UserError, ValueError) as error:
-            if not isinstance(error, UserError):
-                if "did not find any docs" not in str(error):
-                    raise
-                error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
-            if os.environ.get("LOCAL_RANK", "0") == "0":
-                print(f"btrans-eval: {error}", file=sys.stderr)
-            sys.exit(2)
+        from btrans_eval.harness import command
+
+        command.run(original, args)
 
     run.Run._execute = staticmethod(execute)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import atexit
 import functools
 from collections.abc import Sequence
+from importlib.metadata import version
 
+from btrans_eval import __version__
 from btrans_eval.answers.equivalence import Judge, classes
+from btrans_eval.answers.extract import ANSWERS_SCHEME
 from btrans_eval.harness import notes
+from btrans_eval.store.store import Store
+
+
+def keep_verdicts(store: Store) -> None:
+    """From now on, verdicts are kept in a store and taken from it."""
+    release = version("math-verify")
+    scheme = f"answers {ANSWERS_SCHEME}, btrans-eval {__version__}, math-verify {release}"
+    shared_judge().verdicts = store.verdicts(scheme)
 
 
 @functools.lru_cache(maxsize=1)
@@ -18,10 +29,20 @@ def shared_judge() -> Judge:
     return judge
 
 
-def label(answers: Sequence[str | None], kind: str) -> list[int | None]:
-    """Class of each answer of a question; None where it is invalid."""
+def forget() -> None:
+    """Count undecided pairs from 0 again, for another run."""
+    shared_judge().forget()
+
+
+def label(answers: Sequence[str | None], kind: str, is_counted: bool = True) -> list[int | None]:
+    """Class of each answer of a question; None where it is invalid.
+
+    Args:
+        is_counted: whether its splits are; not where the same answers are labelled again.
+    """
     found = classes(answers, kind, shared_judge())
-    notes.add("class_splits", found.splits)
+    if is_counted:
+        notes.add("class_splits", found.splits)
     _note_undecided()
     return found.labels
 

@@ -15,7 +15,12 @@ from btrans_eval.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def lm_eval_run(flags: Sequence[str], repeats: int | None, encoder: str | None) -> None:
+def lm_eval_run(
+    flags: Sequence[str],
+    repeats: int | None = None,
+    encoder: str | None = None,
+    store: str | None = None,
+) -> None:
     """What the command ``lm_eval run`` does with ``flags``.
 
     Works where the start-up line is turned off, too: lm_eval is bridged from here.
@@ -24,6 +29,7 @@ def lm_eval_run(flags: Sequence[str], repeats: int | None, encoder: str | None) 
         flags: the harness's own flags.
         repeats: responses per question of every generative task; None leaves tasks as they are.
         encoder: sentence encoder for the diversity columns of all tasks.
+        store: file that responses are kept in.
     """
     if encoder is not None and repeats is None:
         raise UserError("encoder: goes with --repeats, which says how many responses to compare")
@@ -32,10 +38,37 @@ def lm_eval_run(flags: Sequence[str], repeats: int | None, encoder: str | None) 
 
     old, sys.argv = sys.argv, ["lm_eval", "run", *flags]
     try:
-        with _viewed(repeats, encoder):
+        with _stored(store), _viewed(repeats, encoder):
             cli_evaluate()
     finally:
         sys.argv = old
+
+
+@contextmanager
+def _stored(store: str | None) -> Iterator[None]:
+    """Within the block, the harness's command gives its model the argument ``store``."""
+    if store is None:
+        yield
+        return
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    from btrans_eval.harness.bridge import MODELS, check_run
+
+    original = EvaluatorConfig.from_cli
+
+    def from_cli(namespace: Any) -> Any:
+        run = original(namespace)
+        if run.model not in MODELS:
+            raise UserError(f"store: needs --model {' or '.join(MODELS)}, got {run.model}")
+        run.model_args["store"] = store
+        check_run(run)
+        return run
+
+    EvaluatorConfig.from_cli = from_cli
+    try:
+        yield
+    finally:
+        EvaluatorConfig.from_cli = original
 
 
 @contextmanager
@@ -52,6 +85,11 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
 
     @functools.wraps(original)
     def process_tasks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.predict_only:
+            raise UserError(
+                "predict_only: goes without --repeats, which is about scores; with --store scoring "
+                "later costs no generation"
+            )
         manager = original(self, *args, **kwargs)
         loaded = manager.load(self.tasks)
         for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -13,36 +13,52 @@ from btrans_eval import __version__
 from btrans_eval.answers.extract import ANSWERS_SCHEME
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.harness import failures
 from btrans_eval.harness.batches import Row, batches, generation_key
 from btrans_eval.harness.bridge import refuse_cache
+from btrans_eval.harness.likelihoods import MemberLikelihoods
+from btrans_eval.harness.memory import Rows
 from btrans_eval.harness.plan import Question, plan_questions, share_of_rank
 from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import ResponseLog
-from btrans_eval.harness.verdict import answer_kind, judge, likelihood_line
+from btrans_eval.harness.shelf import Shelf
+from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 from btrans_eval.population.population import Population
-from btrans_eval.scores.likelihood import log_mean
+from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
+from btrans_eval.store.keys import Context, digest_of_tokens
+from btrans_eval.store.store import Place
 
 
-class PopulationLM:
+class PopulationLM(MemberLikelihoods):
     """Mixed in before one of the harness's model types, which it calls for the stock model.
 
-    The engine sets the attributes once its model is loaded, and gives ``_generate`` (texts of a
-    batch of rows) and ``_rows_per_batch``; it binds ``_bound_member`` in its forward pass.
+    The engine sets the attributes once its model is loaded, and gives the methods that are not
+    implemented here; it binds ``_bound_member`` in its forward pass.
     """
 
     population_config: PopulationConfig
     _population: Population
     _ranks: Ranks
     _log: ResponseLog | None
-    _bound_member: int | None = None
+    _shelf: Shelf | None
+    _rows: Rows
     _used: dict[str, dict[str, Any]]
 
     def _generate(self, batch: Sequence[Row]) -> list[Response]:
+        """Texts of a batch of rows of equal generation arguments."""
         raise NotImplementedError
 
     def _rows_per_batch(self) -> int:
+        raise NotImplementedError
+
+    def _prompt_tokens(self, request: Any) -> list[int]:
+        """The prompt as it is fed, without padding."""
+        raise NotImplementedError
+
+    def _generation_facts(self, request: Any) -> dict[str, Any]:
+        """The generation arguments as resolved, with what the checkpoint adds."""
         raise NotImplementedError
 
     def set_cache_hook(self, cache_hook: Any) -> None:
@@ -64,8 +80,8 @@ class PopulationLM:
         for question, texts in self._answer(mine, disable_tqdm):
             returned.update(self._close(question, texts))
         returned = self._ranks.union(returned)
-        if self._log is not None and self._ranks.rank == 0:
-            self._log.merge(self._ranks.size)
+        failures.add(self._ranks.union(failures.taken()))
+        self._close_log()
         return [returned[place] for place in range(len(requests))]
 
     def _answer(
@@ -74,23 +90,97 @@ class PopulationLM:
         """Each question with its finished texts, in the order in which they finish."""
         disable_tqdm = disable_tqdm or self._ranks.rank != 0
         waiting: dict[int, dict[int, Response]] = {id(question): {} for question in questions}
-        progress = tqdm(
-            total=sum(len(question.draws) for question in questions),
+        plan = batches(questions, self._rows_needed, self._rows_per_batch(), self._length)
+        stored = self._count_stored(questions)
+        bar = tqdm(
+            total=sum(map(self._rows_needed, questions)),
+            initial=stored,
             disable=disable_tqdm,
             desc=f"Responses of {max(map(_count_members, questions), default=0)} members",
         )
-        plan = batches(questions, self._rows_needed, self._rows_per_batch(), self.tok_encode)  # type: ignore[attr-defined]
-        for batch in plan:
-            for row, text in zip(batch, self._generate(batch), strict=True):
-                question, done = row.question, waiting[id(row.question)]
-                done[row.draw] = text
-                if len(done) == self._rows_needed(question):
-                    # without noise one greedy response is every member's
-                    copies = len(question.draws) // len(done)
-                    texts = [done[draw] for draw in range(len(done))] * copies
-                    progress.update(len(texts))
-                    yield question, texts
-        progress.close()
+        with bar as progress:
+            for batch in plan:
+                for row, text in self._finish(batch, progress):
+                    question, done = row.question, waiting[id(row.question)]
+                    done[row.draw] = text
+                    if len(done) == self._rows_needed(question):
+                        del waiting[id(question)]
+                        # without noise one greedy response is every member's
+                        copies = len(question.draws) // len(done)
+                        yield question, [done[draw] for draw in range(len(done))] * copies
+
+    def _finish(self, batch: Sequence[Row], progress: Any) -> Iterator[tuple[Row, Response]]:
+        """The batch's responses: from the store where all are there, else generated.
+
+        A batch of which a part is stored is generated again whole, because its shape decides the
+        last bits; what was stored stays.
+        """
+        if self._shelf is None:
+            for piece, texts in self._rows.run(batch, self._generate, _name(batch)):
+                progress.update(len(piece))
+                yield from zip(piece, texts, strict=True)
+            return
+        context = self._context(batch[0].question)
+        stored = self._read(context, batch)
+        if None not in stored:
+            yield from zip(batch, stored, strict=True)
+            return
+        start = time.monotonic()
+        for piece, texts in self._rows.run(batch, self._generate, _name(batch)):
+            known = self._read(context, piece)
+            new = [
+                (self._place(row), text)
+                for row, text, there in zip(piece, texts, known, strict=True)
+                if there is None
+            ]
+            self._shelf.write(context, new, (time.monotonic() - start) / len(piece))
+            start = time.monotonic()
+            progress.update(len(new))
+            yield from zip(piece, self._read(context, piece), strict=True)
+
+    def _read(self, context: Context, rows: Sequence[Row]) -> list[Any]:
+        assert self._shelf is not None
+        return self._shelf.read(context, [self._place(row) for row in rows])
+
+    def _context(self, question: Question) -> Context:
+        assert self._shelf is not None
+        return self._shelf.context(self._generation_facts(question.request))
+
+    def _place(self, row: Row) -> Place:
+        member, sample = row.question.draws[row.draw]
+        return Place(row.question.request.task_name, self._prompt(row.question), member, sample)
+
+    def _prompt(self, question: Question) -> str:
+        """Digest of a question's prompt, which its responses are known by."""
+        if question.prompt is None:
+            question.prompt = digest_of_tokens(self._prompt_tokens(question.request))
+        return question.prompt
+
+    def _length(self, question: Question) -> int:
+        """Tokens of a prompt; a prompt that cannot be fed is told before any is."""
+        request = question.request
+        try:
+            return len(self.tok_encode(request.args[0]))  # type: ignore[attr-defined]
+        except Exception as error:
+            raise UserError(
+                f"{request.task_name}: the tokenizer fails on the prompt of row {request.doc_id} "
+                f"({type(error).__name__}: {error}); nothing was generated yet. Mend the row, or "
+                "leave it out with --samples"
+            ) from error
+
+    def _count_stored(self, questions: Sequence[Question]) -> int:
+        """How many of the responses are in the store."""
+        if self._shelf is None:
+            return 0
+        keys = [
+            key
+            for question in questions
+            for key in self._shelf.keys(
+                self._context(question),
+                [self._place(Row(question, draw)) for draw in range(self._rows_needed(question))],
+            )
+        ]
+        return len(self._shelf.store.holds(keys))
 
     def _rows_needed(self, question: Question) -> int:
         """How many responses must be generated for all of a question's draws."""
@@ -101,7 +191,15 @@ class PopulationLM:
 
     def _close(self, question: Question, texts: list[Response]) -> dict[int, Response]:
         """What the harness gets at each place of a finished question; its members are logged."""
-        verdict = judge(question, texts, self.population_config.extractor)
+        request = question.request
+        try:
+            verdict = judge(question, texts, self.population_config.extractor)
+        except UserError:
+            raise
+        except Exception as error:
+            if not question.wants_all:  # else the task's own scoring will say
+                failures.note_vote(request.task_name, request.doc_id, error)
+            verdict = no_verdict(question, texts)
         if self._log is not None:
             self._log.write({**verdict.line(), "rank": self._ranks.rank})
         if question.wants_all:
@@ -121,6 +219,13 @@ class PopulationLM:
                     f"{context} tokens, but {question.request.task_name} asks for {limit}; "
                     "use --gen_kwargs max_gen_toks=1024"
                 )
+            for name in ("max_length", "min_length", "max_time"):
+                given = arguments.get(name) or self._of_checkpoint(name)
+                if given:
+                    raise UserError(
+                        f"{name}: counts padding or time, so responses would depend on what else "
+                        f"is in the batch; got {given}; use max_gen_toks or min_new_tokens"
+                    )
             for name in ("num_beams", "num_return_sequences"):
                 if arguments.get(name, 1) != 1:
                     raise UserError(
@@ -128,60 +233,14 @@ class PopulationLM:
                         "belongs to one member; use the task's repeats, or members="
                     )
 
+    def _of_checkpoint(self, name: str) -> Any:
+        """What the checkpoint's own generation config says, apart from transformers' default."""
+        config = getattr(self.model, "generation_config", None)  # type: ignore[attr-defined]
+        return None if name == "max_length" else getattr(config, name, None)
+
     def _arguments(self, request: Any) -> dict[str, Any]:
         """The generation arguments of a request as the harness resolves them; a fresh copy."""
         return normalize_gen_kwargs(request.args[1], self.max_gen_toks)  # type: ignore[attr-defined, no-any-return]
-
-    # ------------------------------------------------------------ loglikelihood
-    def loglikelihood(
-        self, requests: list[Any], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
-        of_members = self._by_member(super().loglikelihood, requests, disable_tqdm)  # type: ignore[misc]
-        return [
-            (log_mean([value for value, _ in each]), sum(g for _, g in each) * 2 > len(each))
-            for each in of_members
-        ]
-
-    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """Posterior predictive of whole documents: log of the members' mean likelihood."""
-        of_members = self._by_member(super().loglikelihood_rolling, requests, disable_tqdm)  # type: ignore[misc]
-        return [log_mean(each) for each in of_members]
-
-    def _by_member(self, score: Any, requests: list[Any], disable_tqdm: bool) -> list[list[Any]]:
-        """``score`` of each request under each member, shape (requests, members)."""
-        first: dict[int, int] = {}  # repeats of a request are scored once
-        for place, request in enumerate(requests):
-            first.setdefault(id(request), place)
-        members = 1 if self._population.is_stock else self.population_config.vote_members
-        draws = [(member, 0) for member in range(members)]
-        distinct = [Question(requests[p], draws, False, [p]) for p in first.values()]
-        for question in distinct:
-            self._note_use(question, "mean likelihood")
-        mine = share_of_rank(distinct, self._ranks.rank, self._ranks.size)
-        scores: dict[int, list[Any]] = {question.places[0]: [] for question in mine}
-        for member in range(members if mine else 0):
-            with self._bound(member):
-                values = score(
-                    [question.request for question in mine],
-                    disable_tqdm=disable_tqdm or self._ranks.rank != 0,
-                )
-            for question, value in zip(mine, values, strict=True):
-                scores[question.places[0]].append(value)
-        scores = self._ranks.union(scores)
-        if self._log is not None and self._ranks.rank == 0:
-            for question in distinct:
-                self._log.write(likelihood_line(question.request, scores[question.places[0]]))
-        return [scores[first[id(request)]] for request in requests]
-
-    @contextmanager
-    def _bound(self, member: int | None) -> Iterator[None]:
-        """Every row of the model calls within is answered by ``member``; None: by the model."""
-        outer, self._bound_member = self._bound_member, member
-        try:
-            yield
-        finally:
-            self._bound_member = outer
 
     # ----------------------------------------------------------------- reporting
     def _note_use(self, question: Question, returned: str) -> None:
@@ -201,6 +260,7 @@ class PopulationLM:
             "version": __version__,
             "model": str(self.pretrained),  # type: ignore[attr-defined]
             "noise_scheme": NOISE_SCHEME,
+            "sampling_scheme": SAMPLING_SCHEME,
             "answers_scheme": ANSWERS_SCHEME,
             "sigma": population.sigma,
             "mu": population.mu,
@@ -211,6 +271,7 @@ class PopulationLM:
             "seed": population.seed,
             "aggregate": config.aggregate,
             "processes": self._ranks.size,
+            "store": None if self._shelf is None else str(self._shelf.store.path),
             "tasks": self._used,
         }
         return {**super().get_model_info(), "btrans": used}  # type: ignore[misc]
@@ -218,6 +279,11 @@ class PopulationLM:
 
 def _is_sampled(request: Any) -> bool:
     return bool(normalize_gen_kwargs(request.args[1])["do_sample"])
+
+
+def _name(batch: Sequence[Row]) -> str:
+    request = batch[0].question.request
+    return f"{request.task_name}, row {request.doc_id}"
 
 
 def _count_members(question: Question) -> int:

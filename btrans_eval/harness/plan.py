@@ -23,12 +23,14 @@ class Question:
         draws: the (member, sample) of each response, in the order the harness wants them.
         wants_all: whether the harness gets every response (``repeats`` > 1), or one.
         places: where the request stands in the harness's list.
+        prompt: digest of the prompt's tokens, once it is known.
     """
 
     request: Any
     draws: list[tuple[int, int]]
     wants_all: bool
     places: list[int] = field(default_factory=list)
+    prompt: str | None = None
 
 
 def plan_questions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
 from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
-from btrans_eval.harness import notes
+from btrans_eval.harness import failures, notes
 from btrans_eval.harness.judging import correct, label
 from btrans_eval.harness.response import Response
 from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
@@ -21,15 +22,41 @@ from btrans_eval.scores.summary import answer_columns, score_columns, vote_colum
 Columns = dict[str, float]
 
 
-class ScoredRow(list[Any]):
+class ScoredRow(list[str]):
     """What is logged for each response of a question, with the question's columns.
 
-    Attributes:
+    Args:
+        responses: the responses, of which tokens and truncation are logged where known.
+        answers: what was read from each; None where it is invalid.
+        labels: class of each answer; None where it is invalid. Empty where there are no answers.
+        scores: by metric, the score of each response.
         columns: every number of the question, for ``process_results`` to hand over.
+
+    The items are JSON, because the harness logs text: ``{"answer": "7", "class": 0, "scores":
+    {"score": 1.0}, "tokens": 5, "truncated": false}``.
     """
 
-    def __init__(self, logged: Sequence[Any], columns: Columns) -> None:
-        super().__init__(logged)
+    def __init__(
+        self,
+        responses: Sequence[str],
+        answers: Sequence[Any],
+        labels: Sequence[int | None],
+        scores: Mapping[str, Sequence[float]],
+        columns: Columns,
+    ) -> None:
+        super().__init__(
+            json.dumps(
+                {
+                    "answer": answers[place] if answers else None,
+                    "class": labels[place] if labels else None,
+                    "scores": {metric: values[place] for metric, values in scores.items()},
+                    "tokens": getattr(text, "tokens", None),
+                    "truncated": getattr(text, "truncated", None),
+                },
+                ensure_ascii=False,
+            )
+            for place, text in enumerate(responses)
+        )
         self.columns = columns
 
 
@@ -64,17 +91,40 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         self.answer, self.score = answer, score
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
-        """Score the responses of all questions; one row of answers (or texts) per question."""
+        """Score the responses of all questions; one row per question."""
         rows = [first_k(row, self.k, place) for place, row in enumerate(resps)]
         diversity = diversity_columns(rows, self.encoder)
         return [
-            self._score(row, doc, of_texts)
-            for row, doc, of_texts in zip(rows, docs, diversity, strict=True)
+            self._scored(place, row, doc, of_texts)
+            for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
         ]
 
-    def _score(self, row: list[str], doc: Mapping[str, Any], of_texts: Columns) -> ScoredRow:
+    def _scored(
+        self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns
+    ) -> ScoredRow:
         if self.kind is None and self.answer is None:
-            return ScoredRow(row, of_texts)
+            return ScoredRow(row, [], [], {}, of_texts)
+        answers: Sequence[str | None]
+        labels: Sequence[int | None]
+        try:
+            answers, scores, labels = self._judged(row, doc)
+        except UserError:
+            raise
+        except Exception as error:
+            failures.note_position(place, error)
+            answers, scores, labels = [None] * self.k, [0.0] * self.k, [None] * self.k
+        columns = {
+            **score_columns(scores),
+            **vote_columns(labels, scores),
+            **answer_columns(labels),
+            **of_texts,
+        }
+        return ScoredRow(row, answers, labels, {"score": scores}, columns)
+
+    def _judged(
+        self, row: list[str], doc: Mapping[str, Any]
+    ) -> tuple[list[str | None], list[float], list[int | None]]:
+        """Answer, score and answer class of each response."""
         read = self.answer or (lambda text: extract(text, str(self.kind)))
         answers = [read(text) for text in row]
         kind = self.kind or "text"
@@ -83,16 +133,7 @@ class PopulationFilter(Filter):  # type: ignore[misc]
             scores = correct(answers, gold, kind)
         else:
             scores = [self.score(doc, text) for text in row]
-        labels = label(answers, kind)
-        return ScoredRow(
-            answers,
-            {
-                **score_columns(scores),
-                **vote_columns(labels, scores),
-                **answer_columns(labels),
-                **of_texts,
-            },
-        )
+        return answers, scores, label(answers, kind)
 
 
 def first_k(row: Sequence[str], k: int, question: int) -> list[str]:

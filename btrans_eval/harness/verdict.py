@@ -67,8 +67,14 @@ def judge(question: Question, texts: list[Response], extractor: str | None) -> V
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
     answers = [extract(text, kind) for text in texts]
-    labels = label(answers, kind)
+    labels = label(answers, kind, is_counted=not question.wants_all)
     return Verdict(question, texts, kind, answers, labels, plurality(labels))
+
+
+def no_verdict(question: Question, texts: list[Response]) -> Verdict:
+    """The verdict on responses that could not be judged: none of them holds an answer."""
+    none: list[None] = [None] * len(texts)
+    return Verdict(question, texts, "text", [*none], [*none], plurality(none))
 
 
 def answer_kind(question: Question, extractor: str | None) -> str:

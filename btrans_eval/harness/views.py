@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.api.metrics import mean as harness_mean
@@ -17,7 +18,7 @@ from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
 from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
-from btrans_eval.harness import notes
+from btrans_eval.harness import failures, notes
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import (
     Columns,
@@ -102,6 +103,21 @@ def _with(part: Any, repeats: int, encoder: str | None) -> Any:
     return functools.partial(part.func, *part.args, **(part.keywords | changed))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A question's responses, each filtered and scored alone.
+
+    Attributes:
+        filtered: what the pipeline made of each response.
+        scores: by metric, the score of each response.
+        labels: class of each answer; None where it is invalid.
+    """
+
+    filtered: list[Any]
+    scores: dict[str, list[float]]
+    labels: Sequence[int | None]
+
+
 class View:
     """Stands in for one of a task's filter pipelines, and scores what it makes of each response.
 
@@ -116,6 +132,7 @@ class View:
         self.name = pipeline.name
         self._pipeline, self._k, self._encoder, self._task = pipeline, k, encoder, task
         self._judge = task.process_results  # the task's own, before it is replaced
+        self._metrics = list(task.aggregation())
         self._is_whole_text = all(part.func.__name__ in WHOLE_TEXT for part in pipeline.filters)
 
     def apply(self, instances: list[Any]) -> None:
@@ -124,24 +141,21 @@ class View:
         singles = [
             self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
         ]
-        self._pipeline.apply([single for question in singles for single in question])
-        filtered = [[single.filtered_resps[self.name] for single in q] for q in singles]
-        scores = [
-            self._scores(instance.doc, row)
-            for instance, row in zip(instances, filtered, strict=True)
-        ]
-        labels = [self._labels(i.doc, row) for i, row in zip(instances, filtered, strict=True)]
-        votes = any(one is not None for row in labels for one in row)
+        judged = self._judged(singles, instances)
+        scores = [each.scores for each in judged]
+        votes = any(label is not None for each in judged for label in each.labels)
         self._note_votes(instances, votes)
         diversity = diversity_columns(rows, self._encoder)
         # a property of the task's metric, not of one question, so that columns are the same for all
         binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
         bounded = {m: all(0 <= v <= 1 for q in scores for v in q[m]) for m in scores[0]}
-        for instance, row, of_metrics, of_answers, of_texts in zip(
-            instances, filtered, scores, labels, diversity, strict=True
-        ):
-            columns = self._columns(of_metrics, binary, bounded, of_answers if votes else None)
-            instance.filtered_resps[self.name] = ScoredRow(row, {**columns, **of_texts})
+        for instance, row, one, of_texts in zip(instances, rows, judged, diversity, strict=True):
+            columns = self._columns(one.scores, binary, bounded, one.labels if votes else None)
+            columns |= of_texts
+            found = zip(one.filtered, one.labels, strict=True)
+            answers = [None if label is None else str(each) for each, label in found]
+            scored = ScoredRow(row, answers, one.labels, one.scores, columns)
+            instance.filtered_resps[self.name] = scored
         self._declare(instances[0].filtered_resps[self.name].columns)
 
     def _note_votes(self, instances: Sequence[Any], votes: bool) -> None:
@@ -163,15 +177,34 @@ class View:
             singles.append(single)
         return singles
 
-    def _scores(self, doc: Any, filtered: Sequence[Any]) -> dict[str, list[float]]:
-        judged = [self._judge(doc, [one]) for one in filtered]
-        return {metric: [float(each[metric]) for each in judged] for metric in judged[0]}
+    def _judged(self, singles: list[list[Any]], instances: Sequence[Any]) -> list[Judged]:
+        """Every question filtered and scored; one that cannot be has no answers and scores 0."""
+        judged = [
+            self._attempt(place, row, instance.doc)
+            for place, (row, instance) in enumerate(zip(singles, instances, strict=True))
+        ]
+        metrics = next((list(each.scores) for each in judged if each), self._metrics)
+        none = Judged(
+            [NOT_AN_ANSWER] * self._k, {m: [0.0] * self._k for m in metrics}, [None] * self._k
+        )
+        return [each or none for each in judged]
 
-    def _labels(self, doc: Any, filtered: Sequence[Any]) -> list[int | None]:
-        """Class of each filtered answer; None where it is invalid."""
-        kind = kind_of_gold(self._task.doc_to_target(doc), doc)
-        answers = [self._answer(one, kind) for one in filtered]
-        return label(answers, kind)
+    def _attempt(self, place: int, singles: list[Any], doc: Any) -> Judged | None:
+        try:
+            self._pipeline.apply(singles)
+            filtered = [single.filtered_resps[self.name] for single in singles]
+            each = [self._judge(doc, [one]) for one in filtered]
+            scores = {metric: [float(one[metric]) for one in each] for metric in each[0]}
+            kind = kind_of_gold(self._task.doc_to_target(doc), doc)
+            labels = label([self._answer(one, kind) for one in filtered], kind)
+        except UserError:
+            raise
+        except Exception as error:
+            if not failures.zero_is_worst(self._task, self._metrics):
+                raise
+            failures.note_position(place, error)
+            return None
+        return Judged(filtered, scores, labels)
 
     def _answer(self, filtered: Any, kind: str) -> str | None:
         text = filtered if isinstance(filtered, str) else str(filtered)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -101,6 +103,15 @@ class Population:
         where = self.layers[layer]
         standard = noises.eps(self.seed, member, where.name, where.width, token)
         return noises.shift(float(self.sigmas[layer]), self.mu, standard)
+
+    def digest(self) -> str:
+        """Hex digest of the noise as resolved: its mode, mu, and sigma of each layer by name."""
+        layers = [
+            [layer.name, layer.width, float(sigma).hex()]
+            for layer, sigma in zip(self.layers, self.sigmas, strict=True)
+        ]
+        facts = json.dumps([self.noise, self.mu.hex(), layers])
+        return hashlib.sha256(facts.encode()).hexdigest()
 
     def _compute_shifts(self, member: int) -> list[NDArray[np.float32]]:
         return [self.shift(member, index) for index in range(len(self.layers))]

@@ -86,12 +86,16 @@ def test_batches_mix_questions_and_members_but_not_generation_arguments():
         request("a", max_gen_toks=4),
     ]
     questions = plan_questions(requests, config(members=3), lambda request: False)
-    plan = list(batches(questions, ALL, 4, str.split))
+
+    def words(question):
+        return len(question.request.args[0].split())
+
+    plan = list(batches(questions, ALL, 4, words))
     assert [len(batch) for batch in plan] == [4, 4, 1, 3]
     rows = [(row.question.request.args[0], row.member) for batch in plan for row in batch]
     prompts = ["a b c d", "a b c", "a b", "a"]
     assert rows == [(prompt, member) for prompt in prompts for member in range(3)]
-    again = list(batches(questions[::-1], ALL, 4, str.split))
+    again = list(batches(questions[::-1], ALL, 4, words))
     assert [[(r.question.request.args[0], r.member) for r in batch] for batch in again] == [
         [(r.question.request.args[0], r.member) for r in batch] for batch in plan
     ]

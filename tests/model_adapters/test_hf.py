@@ -9,7 +9,7 @@ import pytest
 import tiny_checkpoint
 import torch
 import transformers
-from lm_eval.api.instance import Instance
+from engine import GREEDY, PROMPTS, SAMPLED, cloned, generation, instance, population_lm
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 
@@ -19,33 +19,10 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.response import Response
 from btrans_eval.model_adapters.hf import BTransHF
 
-GREEDY = {"until": ["w9"], "max_gen_toks": 6, "do_sample": False}
-SAMPLED = {"until": [], "max_gen_toks": 6, "do_sample": True, "temperature": 1.0}
-PROMPTS = ["w5 w6 w7", "w8", "w10 w11 w12 w13 w14", "w20 w21"]
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> str:
     return tiny_checkpoint.save(tmp_path_factory.mktemp("llama"))
-
-
-def population_lm(checkpoint, **arguments) -> BTransHF:
-    return BTransHF(checkpoint, device="cpu", **{"sigma": 0.5, "batch_size": 4, **arguments})
-
-
-def instance(kind, arguments, doc_id=0, repeats=1, doc=None):
-    return Instance(kind, doc or {"answer": "w7"}, arguments, 0, ("toy", doc_id, repeats))
-
-
-def generation(prompts=PROMPTS, arguments=GREEDY, repeats=1):
-    return [
-        instance("generate_until", (prompt, dict(arguments)), place, repeats)
-        for place, prompt in enumerate(prompts)
-    ]
-
-
-def cloned(requests):
-    return [request for request in requests for _ in range(request.repeats)]
 
 
 def lines(path):
@@ -257,6 +234,9 @@ def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
     [
         ({"num_beams": 2}, "num_beams: must be 1"),
         ({"num_return_sequences": 2}, "num_return_sequences: must be 1"),
+        ({"max_length": 50}, "max_length: counts padding or time, .* use max_gen_toks"),
+        ({"min_length": 5}, "min_length: counts padding or time"),
+        ({"max_time": 5.0}, "max_time: counts padding or time"),
         ({"max_gen_toks": 128}, "max_gen_toks: .* context of 128 tokens, but toy asks for 128"),
         ({"max_gen_toks": 0}, "max_gen_toks: must be at least 1"),
     ],
@@ -384,8 +364,32 @@ def test_a_part_that_a_dead_process_left_is_not_merged(tmp_path):
     from btrans_eval.harness.ranks import Ranks
     from btrans_eval.harness.responses import open_log
 
-    (tmp_path / "r.jsonl.rank1").write_text("from another run")
+    (tmp_path / "r.jsonl.part1").write_text("from another run")
     two = Ranks(1, 2)
     object.__setattr__(two, "size", 1)  # without a second process to wait for
-    with pytest.raises(UserError, match="rank1 exists"):
-        open_log(str(tmp_path / "r.jsonl"), two)
+    with pytest.raises(UserError, match="part1 exists"):
+        open_log(str(tmp_path / "r.jsonl"), two, is_stored=False)
+    assert (tmp_path / "r.jsonl.part1").read_text() == "from another run"
+    log = open_log(str(tmp_path / "r.jsonl"), two, is_stored=True)
+    with pytest.raises(UserError, match="part1 is being written by another run"):
+        open_log(str(tmp_path / "r.jsonl"), two, is_stored=True)
+    log.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "stop, own", [("<s>", {}), ("w9", {"think_end_token": 11}), ("w9", {"think_end_token": "w11"})]
+)
+def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop, own):
+    """A row goes on until its batch is done; what it says then must not count."""
+    lm = population_lm(checkpoint, **own)
+    token = {"<s>": 1, "w9": 9}[stop]
+    alone = lm._response([5, 6, token], [stop, "</s>"], limit=8)
+    beside = lm._response([5, 6, token, 7, 11, 8, 12, 13], [stop, "</s>"], limit=8)
+    assert (beside, beside.tokens, beside.truncated) == (alone, 3, False)
+
+
+def test_the_checkpoints_own_limit_truncates(checkpoint):
+    lm = population_lm(checkpoint)
+    lm.model.generation_config.max_new_tokens = 3
+    assert lm._response([5, 6, 7], ["w9"], limit=6).truncated is True

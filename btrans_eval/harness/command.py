@@ -1,0 +1,104 @@
+"""How a run on the command line ends: one line, and an exit code.
+
+0: done. 2: a mistake that the user can mend. 3: done, but questions could not be scored.
+130: interrupted. An error of our own keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from btrans_eval.errors import UserError
+from btrans_eval.harness import failures
+
+UNSCORED, INTERRUPTED = 3, 130
+
+_is_ours = False
+_store: str | None = None
+_before: Any = None  # what SIGTERM did
+
+
+def begin(store: str | None) -> None:
+    """A population is about to run; from now on SIGTERM ends it as Ctrl-C does."""
+    global _is_ours, _store, _before
+    _is_ours, _store = True, store
+    if threading.current_thread() is threading.main_thread() and _before is None:
+        _before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _restore() -> None:
+    global _before
+    if _before is not None:
+        signal.signal(signal.SIGTERM, _before)
+        _before = None
+
+
+def run(execute: Callable[[Any], None], arguments: Any) -> None:
+    """``execute(arguments)``, which is the harness's own command."""
+    lost = _Unsaved()
+    logger = logging.getLogger("lm_eval.loggers.evaluation_tracker")
+    logger.addHandler(lost)
+    try:
+        execute(arguments)
+    except KeyboardInterrupt:
+        if not _is_ours:
+            raise
+        _end(f"interrupted; {_what_is_kept()}", INTERRUPTED)
+    except (UserError, ValueError) as error:
+        if not isinstance(error, UserError):
+            if "did not find any docs" not in str(error):
+                raise
+            error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
+        _end(str(error), 2)
+    finally:
+        logger.removeHandler(lost)
+        _restore()
+    if _is_ours and lost.messages:
+        _end(
+            f"output_path: the harness says {lost.messages[0]!r}; make room, or name another "
+            f"folder, and run the same command again: {_what_is_kept()}",
+            2,
+        )
+    failed = failures.line()
+    if failed and _rank() == "0":  # the others must not end before it has written its results
+        _end(failed, UNSCORED)
+
+
+def _what_is_kept() -> str:
+    if _store is None:
+        return (
+            "nothing that was generated is kept. With store=FILE among the model arguments, the "
+            "same command goes on where it stopped"
+        )
+    return f"what was generated is in {_store}, and the same command goes on from there"
+
+
+def _end(line: str, code: int) -> None:
+    rank = _rank()
+    if rank == "0":
+        print(f"btrans-eval: {line}", file=sys.stderr)
+    elif code == 2:
+        print(f"btrans-eval (process {rank}): {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _rank() -> str:
+    return os.environ.get("LOCAL_RANK", "0")
+
+
+class _Unsaved(logging.Handler):
+    """Hears when the harness cannot save its results, which it only warns of (harness.md, P23)."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("Could not save"):
+            self.messages.append(record.getMessage())

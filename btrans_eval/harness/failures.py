@@ -1,0 +1,163 @@
+"""Questions that could not be scored: they count as wrong, and are told at the end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from lm_eval.api.metrics import mean as harness_mean
+
+from btrans_eval.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_failed: dict[tuple[str, Any], str] = {}
+_without_vote: set[tuple[str, Any]] = set()
+_filtering: Any = None  # the task whose filters are at work
+
+
+def note(task: Any, doc_id: Any, error: Exception) -> None:
+    """Count a question as failed, once however often it fails; its first error is kept."""
+    reason = f"{type(error).__name__}: {error}"
+    if (str(task), doc_id) not in _failed:
+        logger.warning("%s, row %s could not be scored: %s", task, doc_id, reason)
+    _failed.setdefault((str(task), doc_id), reason)
+
+
+def clear() -> None:
+    """Forget all failures, before a run."""
+    _failed.clear()
+    _without_vote.clear()
+
+
+def summary() -> dict[str, Any]:
+    """For the results file: how many questions of each task failed, and up to five examples."""
+    tasks = [task for task, _ in _failed]
+    examples = [
+        {"task": task, "doc_id": doc_id, "error": error}
+        for (task, doc_id), error in list(_failed.items())[:5]
+    ]
+    counts = {task: tasks.count(task) for task in dict.fromkeys(tasks)}
+    return {"failed_questions": counts, "failed_examples": examples} if counts else {}
+
+
+def line() -> str | None:
+    """One line for the end of a run; None where nothing failed."""
+    if not _failed:
+        return None
+    (task, doc_id), error = next(iter(_failed.items()))
+    number = "1 question" if len(_failed) == 1 else f"{len(_failed)} questions"
+    return (
+        f"{number} could not be scored and count as wrong, for example row {doc_id} of {task} "
+        f"({error}); mend the cause and run the same command again (with store= nothing is "
+        "generated twice)"
+    )
+
+
+def note_position(position: int, error: Exception) -> None:
+    """``note`` for question number ``position`` of the task whose responses are being filtered."""
+    task = _filtering
+    if task is None:
+        note("a task", position, error)
+    else:
+        note(task.config.task, task.instances[position].doc_id, error)
+
+
+def note_vote(task: Any, doc_id: Any, error: Exception) -> None:
+    """``note`` for a question whose vote failed: whatever response is returned scores 0."""
+    note(task, doc_id, error)
+    _without_vote.add((str(task), doc_id))
+
+
+def taken() -> dict[Any, str]:
+    """All failures of this process, for the others."""
+    return {(*key, key in _without_vote): error for key, error in _failed.items()}
+
+
+def add(others: dict[Any, str]) -> None:
+    """Failures that other processes have noted."""
+    for (task, doc_id, is_vote), error in others.items():
+        _failed.setdefault((task, doc_id), error)
+        if is_vote:
+            _without_vote.add((task, doc_id))
+
+
+def watch(tasks: Iterable[Any], is_ours: bool) -> None:
+    """From now on a question that cannot be scored does not end the run.
+
+    Args:
+        tasks: the tasks of a run.
+        is_ours: whether a population answers. Then a question that a task's own metric fails on
+            scores 0, in tasks all of whose metrics are means over questions and better when
+            higher; in others 0 is no score of a failed question, and the error is raised as ever.
+    """
+    for task in tasks:
+        task.population_answers = is_ours
+        if not getattr(task, "is_watched", False):
+            task.is_watched = True
+            task.apply_filters = _named(task)
+            task.process_results = _guarded(task)
+
+
+def zero_is_worst(task: Any, metrics: Iterable[str]) -> bool:
+    """Whether a failed question can score 0: metrics are means, and better when higher."""
+    means = all(task.aggregation().get(metric) is harness_mean for metric in metrics)
+    return means and all(task.higher_is_better().get(metric) is True for metric in metrics)
+
+
+def _named(task: Any) -> Any:
+    original = task.apply_filters
+
+    @functools.wraps(original)
+    def apply_filters() -> Any:
+        global _filtering
+        outer, _filtering = _filtering, task
+        try:
+            return original()
+        finally:
+            _filtering = outer
+
+    return apply_filters
+
+
+def _guarded(task: Any) -> Any:
+    original = task.process_results
+    seen: list[set[str]] = []  # the metrics of the first question that was scored
+    raised: list[Exception] = []
+
+    @functools.wraps(original)
+    def process_results(doc: Any, results: Any) -> Any:
+        if not task.population_answers:
+            return original(doc, results)
+        declared = set(task.aggregation())
+        try:
+            doc_id = _doc_id(task, doc)
+            if (task.config.task, doc_id) in _without_vote:
+                raise RuntimeError(_failed[task.config.task, doc_id])
+            found = original(doc, results)
+        except UserError:
+            raise
+        except Exception as error:
+            can_be_zero = bool(declared) and zero_is_worst(task, declared)
+            if not can_be_zero or (seen and seen[0] != declared):
+                raise
+            note(task.config.task, doc_id, error)
+            raised.append(error)
+            return dict.fromkeys(declared, 0.0)
+        if raised and set(found) != declared:  # a metric that the failed question has no 0 in
+            raise raised[0]
+        seen.append(set(found))
+        return found
+
+    return process_results
+
+
+def _doc_id(task: Any, doc: Any) -> Any:
+    """Number of a row: of the same object, else of the first equal one."""
+    for each in task.instances:
+        if each.doc is doc:
+            return each.doc_id
+    text = repr(doc)
+    return next((each.doc_id for each in task.instances if repr(each.doc) == text), None)

@@ -1,0 +1,202 @@
+"""Loglikelihoods of the members, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lm_eval.models.utils import Collator
+from tqdm import tqdm
+
+from btrans_eval.config import PopulationConfig
+from btrans_eval.harness.memory import Rows
+from btrans_eval.harness.plan import Question, share_of_rank
+from btrans_eval.harness.ranks import Ranks
+from btrans_eval.harness.responses import ResponseLog
+from btrans_eval.harness.shelf import Shelf
+from btrans_eval.harness.verdict import likelihood_line
+from btrans_eval.population.population import Population
+from btrans_eval.scores.likelihood import log_mean
+from btrans_eval.store.keys import digest_of_tokens
+from btrans_eval.store.store import Place
+
+Scored = tuple[float, bool]
+Tokens = tuple[Any, list[int], list[int]]  # (the texts, context tokens, continuation tokens)
+
+
+class MemberLikelihoods:
+    """Mixed in before a model type of the harness, whose methods score one member at a time."""
+
+    population_config: PopulationConfig
+    _population: Population
+    _ranks: Ranks
+    _log: ResponseLog | None
+    _shelf: Shelf | None
+    _rows: Rows
+    _bound_member: int | None = None
+    _asked_by: str = ""
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
+        """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
+        of_members = self._by_member(super().loglikelihood, requests, disable_tqdm)  # type: ignore[misc]
+        return [
+            (log_mean([value for value, _ in each]), sum(g for _, g in each) * 2 > len(each))
+            for each in of_members
+        ]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Posterior predictive of whole documents: log of the members' mean likelihood."""
+        of_members = self._by_member(super().loglikelihood_rolling, requests, disable_tqdm)  # type: ignore[misc]
+        return [log_mean(each) for each in of_members]
+
+    def _by_member(self, score: Any, requests: list[Any], disable_tqdm: bool) -> list[list[Any]]:
+        """``score`` of each request under each member, shape (requests, members)."""
+        first: dict[int, int] = {}  # repeats of a request are scored once
+        for place, request in enumerate(requests):
+            first.setdefault(id(request), place)
+        members = 1 if self._population.is_stock else self.population_config.vote_members
+        draws = [(member, 0) for member in range(members)]
+        distinct = [Question(requests[p], draws, False, [p]) for p in first.values()]
+        for question in distinct:
+            self._note_use(question, "mean likelihood")
+        mine = share_of_rank(distinct, self._ranks.rank, self._ranks.size)
+        scores: dict[int, list[Any]] = {question.places[0]: [] for question in mine}
+        self._asked_by = ", ".join(sorted({str(each.request.task_name) for each in mine}))
+        for member in range(members if mine else 0):
+            with self._bound(member):
+                values = score(
+                    [question.request for question in mine],
+                    disable_tqdm=disable_tqdm or self._ranks.rank != 0,
+                )
+            for question, value in zip(mine, values, strict=True):
+                scores[question.places[0]].append(value)
+        scores = self._ranks.union(scores)
+        if self._log is not None and self._ranks.rank == 0:
+            for question in distinct:
+                self._log.write(likelihood_line(question.request, scores[question.places[0]]))
+        self._close_log()
+        return [scores[first[id(request)]] for request in requests]
+
+    def _note_use(self, question: Question, returned: str) -> None:
+        raise NotImplementedError
+
+    def _close_log(self) -> None:
+        """Bring what all processes logged into one file."""
+        if self._log is not None:
+            self._ranks.wait()
+            if self._ranks.rank == 0:
+                self._log.merge(self._ranks.size)
+            self._ranks.wait()
+
+    @contextmanager
+    def _bound(self, member: int | None) -> Iterator[None]:
+        """Every row of the model calls within is answered by ``member``; None: by the model."""
+        outer, self._bound_member = self._bound_member, member
+        try:
+            yield
+        finally:
+            self._bound_member = outer
+
+    # ------------------------------------------------------- batch by batch, kept at once
+    def _loglikelihood_tokens(
+        self,
+        requests: Sequence[Tokens],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[Scored]:
+        """The harness's method, called for each of its own batches, of which each is kept at once.
+
+        A batch of which a part is stored is run again whole, because its shape decides the last
+        bits; what was stored stays.
+        """
+        if self._bound_member is None:  # the model itself, in a search for the batch size
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)  # type: ignore[misc, no-any-return]
+        batches = self._batches_of(requests)
+        places = self._places(requests, batches)
+        known = self._stored(places)
+        bar = tqdm(
+            total=len(requests),
+            initial=sum(each is not None for each in known),
+            disable=disable_tqdm or any(text is None for text, _, _ in requests),
+            desc=f"Loglikelihoods of member {self._bound_member}",
+        )
+        with bar as progress:
+            for batch in batches:
+                if any(known[index] is None for group in batch for index in group):
+                    self._score_batch(batch, requests, places, known, override_bs, progress)
+        return [value for value in known if value is not None]
+
+    def _score_batch(
+        self,
+        batch: list[list[int]],
+        requests: Sequence[Tokens],
+        places: Sequence[Place],
+        known: list[Scored | None],
+        override_bs: int | None,
+        progress: Any,
+    ) -> None:
+        """Score the groups of a batch; what was not known is kept, and stands in ``known``."""
+
+        def score(groups: list[list[int]]) -> list[Scored]:
+            some = [requests[index] for group in groups for index in group]
+            return super(MemberLikelihoods, self)._loglikelihood_tokens(  # type: ignore[misc, no-any-return]
+                some, disable_tqdm=True, override_bs=override_bs and len(groups)
+            )
+
+        for groups, values in self._rows.run(batch, score, self._asked_by):
+            indices = [index for group in groups for index in group]
+            new = [(i, value) for i, value in zip(indices, values, strict=True) if known[i] is None]
+            if self._shelf is not None:
+                kept = [(places[index], value) for index, value in new]
+                self._shelf.write_likelihoods(self._shelf.context(_LIKELIHOOD), kept)
+            for index, value in new:
+                known[index] = value
+            progress.update(len(new))
+
+    def _places(self, requests: Sequence[Tokens], batches: list[list[list[int]]]) -> list[Place]:
+        """Where each request's score is kept.
+
+        The harness reads continuations that share a row at the places of the longest of them, so
+        its length is part of the prompt's digest.
+        """
+        longest = [0] * len(requests)
+        for group in (group for batch in batches for group in batch):
+            length = max(len(requests[index][2]) for index in group)
+            for index in group:
+                longest[index] = length
+        member = self._bound_member or 0
+        return [
+            Place(self._asked_by, digest_of_tokens(context, continuation, [length]), member)
+            for (_, context, continuation), length in zip(requests, longest, strict=True)
+        ]
+
+    def _stored(self, places: Sequence[Place]) -> list[Scored | None]:
+        if self._shelf is None:
+            return [None] * len(places)
+        return self._shelf.read_likelihoods(self._shelf.context(_LIKELIHOOD), places)
+
+    def _batches_of(self, requests: Sequence[Tokens]) -> list[list[list[int]]]:
+        """The harness's batches: in each, the groups of requests that share one row.
+
+        Its own ``Collator`` plans them. Where it looks for the batch size as it goes, all
+        requests are one batch.
+        """
+        shared = self.logits_cache  # type: ignore[attr-defined]
+        groups: dict[Any, list[int]] = {}
+        for index, (_, context, continuation) in enumerate(requests):
+            fed = tuple(context + continuation[:-1]) if shared else index
+            groups.setdefault(fed, []).append(index)
+        if self.batch_size == "auto":  # type: ignore[attr-defined]
+            return [list(groups.values())]
+
+        def longest_first(group: list[int]) -> tuple[int, tuple[int, ...]]:
+            index = max(group, key=lambda i: len(requests[i][2]))
+            tokens = requests[index][1] + requests[index][2]
+            return -len(tokens), tuple(tokens)
+
+        plan = Collator(list(groups.values()), sort_fn=longest_first)
+        return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
+
+
+_LIKELIHOOD = {"loglikelihood": True}

@@ -1,0 +1,88 @@
+"""Fingerprints: whether two runs use the same weights and the same tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from btrans_eval.errors import UserError
+
+_SAMPLED = 4096
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@torch.no_grad()
+def of_model(model: nn.Module) -> str:
+    """Hex digest of a model's configuration and weights, adapters and quantized ones included.
+
+    Of every tensor in the state dict: name, dtype, shape, the exact sum of its bits taken as
+    integers, and up to 4096 evenly spaced values. So it is quick, the same on every device, and
+    changes when a checkpoint was trained further, if only in one value (unless several changes
+    cancel in the sum and all miss the sampled places).
+
+    Raises:
+        UserError: if weights are not on a device (offloaded to disk).
+    """
+    digest = hashlib.sha256()
+    config = getattr(model, "config", None)
+    if config is not None:
+        facts = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_MODEL}
+        digest.update(_text(facts))
+    for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
+        digest.update(_text([name, adapter.to_dict()]))
+    for name, tensor in sorted(_tensors(model)):
+        digest.update(_text([name, str(tensor.dtype), list(tensor.shape)]))
+        digest.update(_content(tensor, name))
+    return digest.hexdigest()
+
+
+# where it was loaded from and how, which is no part of what it computes or has a key of its own
+_NOT_THE_MODEL = {"_name_or_path", "transformers_version", "_attn_implementation_autoset", "dtype"}
+
+
+def _text(facts: Any) -> bytes:
+    return json.dumps(facts, sort_keys=True, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    state = model.state_dict()
+    return [(name, value) for name, value in state.items() if isinstance(value, Tensor)]
+
+
+def _content(tensor: Tensor, name: str) -> bytes:
+    if tensor.is_meta:
+        raise UserError(
+            f"store: the weights of {name} are offloaded, so this model cannot be told from "
+            "another; keep it in memory, or leave out store="
+        )
+    flat = tensor.detach().contiguous().view(-1)
+    if not flat.numel():
+        return b""
+    words = flat.view(_WORDS[flat.element_size()])
+    total = int(words.sum(dtype=torch.int64))
+    step = -(-words.numel() // _SAMPLED)
+    sampled = words[::step].cpu().numpy()
+    return total.to_bytes(8, "big", signed=True) + sampled.tobytes()
+
+
+def of_tokenizer(tokenizer: Any) -> str:
+    """Hex digest of a tokenizer: how it splits, its vocabulary and its special tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        whole: Any = [sorted(tokenizer.get_vocab().items()), str(tokenizer.name_or_path)]
+    else:
+        whole = json.loads(backend.to_str())
+        for state in ("padding", "truncation"):  # of its last use
+            whole.pop(state, None)
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    spaces = getattr(tokenizer, "clean_up_tokenization_spaces", None)
+    facts = [type(tokenizer).__name__, whole, special, spaces]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

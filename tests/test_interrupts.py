@@ -1,0 +1,136 @@
+"""A run on the command line that is stopped, goes on, or cannot score a question."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_checkpoint
+from real import members, results, samples
+
+LM_EVAL = str(Path(sys.executable).with_name("lm_eval"))
+ROWS = 100
+TASK = """
+task: toy
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs: {{until: [], max_gen_toks: 5, do_sample: true, temperature: 1.0}}
+num_fewshot: 0
+process_results: !function utils.process_results
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+UTILS = """
+def process_results(doc, results):
+    if doc["prompt"] == "w5 w17":
+        raise RuntimeError("no such metric today")
+    return {"acc": float("w5" in results[0])}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupts")
+    tiny_checkpoint.save(folder / "model")
+    rows = [{"prompt": f"w{n // 50 + 5} w{n % 50 + 10}", "answer": "w5"} for n in range(ROWS)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "toy.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
+    (folder / "utils.py").write_text(UTILS)
+    return folder
+
+
+def start(place: Path, out: Path, *own: str, limit: int | None = None) -> subprocess.Popen:
+    arguments = ",".join([f"pretrained={place / 'model'}", "sigma=0.5", "members=3", *own])
+    command = [LM_EVAL, "run", "--model", "btrans-hf", "--tasks", "toy"]
+    command += ["--include_path", str(place), "--model_args", arguments, "--batch_size", "2"]
+    command += ["--device", "cpu", "--output_path", str(out), "--log_samples"]
+    command += ["--limit", str(limit)] if limit else []
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def count(path: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            return connection.execute("SELECT count(*) FROM responses").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+def stop_midway(process: subprocess.Popen, path: Path, number: int) -> str:
+    """Send a signal once a few new responses are there; what the process says at last."""
+    before = count(path)
+    end = time.monotonic() + 120
+    while count(path) < before + 6 and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said[-2000:]
+    assert "Traceback" not in said
+    return said.strip().splitlines()[-1]
+
+
+def responses(out: Path) -> list:
+    return sorted((line["doc_id"], json.dumps(line["responses"])) for line in members(out))
+
+
+def test_a_stopped_run_goes_on_and_ends_as_if_nothing_had_happened(place, tmp_path):
+    undisturbed = start(place, tmp_path / "one", f"store={tmp_path / 'one.sqlite'}")
+    said = undisturbed.communicate(timeout=300)[1]
+    assert undisturbed.returncode == 3, said[-2000:]  # one question cannot be scored
+    path = tmp_path / "two.sqlite"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        stopped = start(place, tmp_path / "two", f"store={path}")
+        last = stop_midway(stopped, path, number)
+        assert last == (
+            f"btrans-eval: interrupted; what was generated is in {path}, and the same command "
+            "goes on from there"
+        )
+        assert count(path) % 2 == 0  # whole batches
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    stored = count(path)
+    assert 6 <= stored < ROWS * 3
+    resumed = start(place, tmp_path / "two", f"store={path}")
+    assert resumed.wait(timeout=300) == 3
+    assert results(tmp_path / "two")["results"] == results(tmp_path / "one")["results"]
+    assert responses(tmp_path / "two") == responses(tmp_path / "one")
+    assert count(path) == count(tmp_path / "one.sqlite") == ROWS * 3
+
+
+def test_a_question_that_cannot_be_scored_is_told_and_the_exit_code_is_3(place, tmp_path):
+    run = start(place, tmp_path / "out", limit=20)
+    said = run.communicate(timeout=300)[1]
+    assert run.returncode == 3
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(
+        "btrans-eval: 1 question could not be scored and count as wrong, for example row 7 of toy "
+        "(RuntimeError: no such metric today)"
+    )
+    found = results(tmp_path / "out")
+    assert found["config"]["btrans_scores"]["failed_questions"] == {"toy": 1}
+    rows = samples(tmp_path / "out")["toy"]
+    assert len(rows) == 20 and rows[7]["acc"] == 0.0
+    assert found["results"]["toy"]["acc,none"] == pytest.approx(sum(r["acc"] for r in rows) / 20)
+
+
+def test_without_a_store_it_says_that_nothing_is_kept(place, tmp_path):
+    run = start(place, tmp_path / "out")
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("out/*.part0")) and time.monotonic() < end:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGTERM)
+    last = run.communicate(timeout=60)[1].strip().splitlines()[-1]
+    assert run.returncode == 130
+    assert last.startswith("btrans-eval: interrupted; nothing that was generated is kept. With ")
