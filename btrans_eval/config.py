@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -61,6 +62,9 @@ class PopulationConfig:
         check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.extractor is not None:
             check_choice("extractor", self.extractor, EXTRACTORS)
+        for name in ("responses", "store"):
+            if getattr(self, name) is not None:
+                set_field(self, name, os.path.expanduser(str(getattr(self, name))))
         set_field(self, "norms", str(self.norms))
         if self.norms not in ("all", "residual"):
             check_pattern("norms", self.norms)

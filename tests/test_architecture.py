@@ -54,6 +54,7 @@ NEVER = {
     "store": {"torch", "lm_eval", "transformers", "pickle"},
     "tasks": {"torch", "transformers"},
     "leaderboards": {"torch", "lm_eval"},
+    "report": {"torch", "lm_eval", "transformers"},
 }
 LONGEST_MODULE = 300
 
@@ -97,6 +98,22 @@ def test_imports_run_one_way(path: Path):
 @pytest.mark.parametrize("path", modules(), ids=id_of)
 def test_modules_are_small(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("path", modules(), ids=id_of)
+def test_data_is_never_run(path: Path):
+    """Arguments, names, paths and rows are data: not evaluated, unpickled or given to a shell."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec", "compile", "__import__"}, path
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in {"system", "popen", "unsafe_load", "full_load"}, path
+        if isinstance(node, ast.keyword) and node.arg == "shell":
+            pytest.fail(f"{path} runs a shell")
+        if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
+            pytest.fail(f"{path} decides on remote code, which is the user's to allow")
+    assert not imported(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}
 
 
 @pytest.mark.parametrize("module", ["answers.extract", "scores.likelihood", "config", "errors"])

@@ -84,7 +84,12 @@ def _holds_rows(log: Path) -> bool:
 
 def _connection(path: Path, how: str) -> sqlite3.Connection:
     name = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
-    connection = sqlite3.connect(name, timeout=_WAIT_SECONDS, isolation_level=None, uri=True)
+    try:
+        connection = sqlite3.connect(name, timeout=_WAIT_SECONDS, isolation_level=None, uri=True)
+    except sqlite3.Error as error:  # such as a path of more than 512 bytes
+        raise UserError(
+            f"store: must be a file that SQLite can open, but {path} cannot ({error}); name another"
+        ) from None
     connection.text_factory = _text
     return connection
 
@@ -191,7 +196,11 @@ def _put(new: Path, path: Path) -> bool:
         return True
     try:  # another process was first, or the file system has no links
         with new.open("rb") as source, path.open("xb") as target:
-            shutil.copyfileobj(source, target)
+            try:
+                shutil.copyfileobj(source, target)
+            except OSError:
+                path.unlink()
+                raise
     except FileExistsError:
         return False
     return True

@@ -6,10 +6,11 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from btrans_eval.errors import UserError
 from btrans_eval.store.files import UNREADABLE, make, reader, write_ahead_log
 from btrans_eval.store.keys import checksum, digest_of, key
 from btrans_eval.store.tables import COLUMNS, PAGE_BYTES, insert, select
@@ -93,8 +94,11 @@ def _from_one_end(connection: sqlite3.Connection, table: str, ascending: bool) -
 
 def count_intact(path: Path) -> int:
     """How many responses of a file can still be used; 0 where nothing can be read."""
-    with _source(path) as connection:
-        return sum(1 for _ in intact_rows(connection, "responses"))
+    try:
+        with _source(path) as connection:
+            return sum(1 for _ in intact_rows(connection, "responses"))
+    except (OSError, UserError):
+        return 0
 
 
 def copy_intact(path: Path, target: sqlite3.Connection) -> dict[str, int]:
@@ -112,11 +116,11 @@ def copy_intact(path: Path, target: sqlite3.Connection) -> dict[str, int]:
 @contextmanager
 def _source(path: Path) -> Iterator[sqlite3.Connection]:
     """The file, to be read; where its first page is damaged, a copy with another first page."""
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
         if not _has_tables(path):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             path = _with_tables(path, Path(folder))
-        with closing(reader(path)) as connection:
-            yield connection
+        yield stack.enter_context(closing(reader(path)))
 
 
 def _has_tables(path: Path) -> bool:

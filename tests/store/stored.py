@@ -13,7 +13,7 @@ from btrans_eval.store.store import Place, Store, StoredResponse
 
 CONTEXT = Context("org/model", "sigma=0.01", {"seed": 0, "asked": {"do_sample": True}})
 AS_NOBODY = """
-import btrans_eval.cli, btrans_eval.store.command  # later only root may be able to
+import locale, btrans_eval.cli, btrans_eval.store.command  # later only root may be able to
 import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)
 """
 

@@ -126,6 +126,15 @@ def test_a_path_that_cannot_be(tmp_path, name):
     assert name in refusal(Store, tmp_path / name)
 
 
+def test_a_path_longer_than_sqlite_takes(tmp_path, monkeypatch):
+    path = tmp_path.joinpath(*["x" * 200] * 3) / "store.sqlite"
+    assert "cannot (unable to open database file)" in refusal(Store, path)
+    monkeypatch.chdir(path.parent)
+    filled(tmp_path / "store.sqlite", 4).rename("store.sqlite")
+    assert "must be a file that SQLite can open" in refusal(Store, path)
+    assert "must be a file that SQLite can open" in refusal(command.show, path)
+
+
 def test_a_file_system_without_links(tmp_path, monkeypatch):
     def no_links(*names):
         raise PermissionError(1, "Operation not permitted")
