@@ -1,0 +1,1 @@
+"""Arms side by side: the same questions, paired, with intervals and tests."""

@@ -1,0 +1,136 @@
+"""Every number of a comparison, as one JSON document that the report and exporters read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from btrans_eval import __version__
+from btrans_eval.compare.columns import arm_on_task, table_of
+from btrans_eval.compare.join import Arm, JoinedTask
+from btrans_eval.compare.pairs import ordered, pairs_of
+from btrans_eval.scores import stats
+
+SCHEME = 1
+
+
+def compare(
+    arms: Sequence[Arm], tasks: Sequence[JoinedTask], insisted: bool = False
+) -> dict[str, Any]:
+    """All numbers of a comparison; see docs/comparison.md for the document."""
+    analysed = [_task(task, arms) for task in tasks]
+    _correct(analysed)
+    for task in analysed:
+        task["sentence"] = sentence(task)
+    return {
+        "scheme": SCHEME,
+        "version": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "insisted": insisted,
+        "arms": [_facts(arm) for arm in arms],
+        "tasks": analysed,
+        "seeds": _seeds(arms, analysed),
+    }
+
+
+def _facts(arm: Arm) -> dict[str, Any]:
+    used = arm.run.population or {}
+    results = arm.run.results
+    return {
+        "name": arm.name,
+        "family": _family(arm),
+        "folder": str(arm.run.folder),
+        "kind": arm.kind,
+        "is_reference": arm.is_reference,
+        "is_sampled": arm.is_sampled,
+        "temperature": arm.temperature,
+        "model_type": arm.run.config.get("model"),
+        "model": results.get("model_name"),
+        "population": dict(used),
+        "failed_questions": dict(arm.run.failed_questions),
+        "gen_kwargs": arm.run.config.get("gen_kwargs"),
+        "model_args": arm.run.config.get("model_args"),
+        "date": results.get("date"),
+        "lm_eval_version": results.get("lm_eval_version"),
+        "transformers_version": results.get("transformers_version"),
+        "chat_template_sha": results.get("chat_template_sha"),
+        "task_hashes": results.get("task_hashes"),
+    }
+
+
+def _family(arm: Arm) -> str:
+    """The name without its seed: arms that differ in it alone are one family."""
+    return arm.name.split(" seed ")[0]
+
+
+def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
+    everything = [question for of_arm in task.arms.values() for question in of_arm]
+    binary = all(one.score in (0, 1, None) for each in everything for one in each.responses)
+    values = {name: table_of(questions, binary) for name, questions in task.arms.items()}
+    calls = {name: len(questions[0].responses) for name, questions in task.arms.items()}
+    return {
+        "name": task.name,
+        "parts": list(task.parts),
+        "metric": task.metric,
+        "binary": binary,
+        "questions": len(task.documents),
+        "warnings": list(task.warnings),
+        "statements": list(task.statements),
+        "arms": {
+            arm.name: arm_on_task(task.arms[arm.name], values[arm.name]) for arm in arms
+        },
+        "pairs": [
+            pair
+            for one, other in combinations(arms, 2)
+            for pair in pairs_of(task, *ordered(one, other), values, calls)
+        ],
+    }  # fmt: skip
+
+
+def _correct(tasks: Sequence[dict[str, Any]]) -> None:
+    """Holm's correction over the primary tests of all tasks."""
+    primary = [pair for task in tasks for pair in task["pairs"] if pair["primary"]]
+    if primary:
+        adjusted = stats.holm([pair["p"] for pair in primary])
+        for pair, p in zip(primary, adjusted, strict=True):
+            pair["p_holm"] = float(p)
+
+
+def _seeds(arms: Sequence[Arm], tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Spread of every metric over the arms of a family, which differ in the seed alone."""
+    families: dict[str, list[str]] = {}
+    for arm in arms:
+        families.setdefault(_family(arm), []).append(arm.name)
+    found = []
+    for family, names in families.items():
+        for task in tasks if len(names) > 1 else ():
+            metrics = task["arms"][names[0]]["metrics"]
+            for metric in metrics:
+                values = [task["arms"][name]["metrics"][metric]["estimate"] for name in names]
+                spread = stats.seed_spread(values)._asdict()
+                found.append({"family": family, "task": task["name"], "metric": metric, **spread})
+    return found
+
+
+def sentence(task: Mapping[str, Any]) -> str:
+    """The comparison that matters most on a task, in plain words."""
+    pairs = [pair for pair in task["pairs"] if pair["primary"]] or task["pairs"]
+    chosen = next((pair for pair in pairs if pair["metric"].startswith("maj")), None)
+    chosen = chosen or next(iter(pairs), None)
+    questions = f"{task['questions']} question{'s' if task['questions'] != 1 else ''}"
+    if chosen is None:
+        return f"Responses to this task have no score; its numbers are diversity; {questions}."
+    what, _, k = chosen["metric"].partition("@")
+    nouns = {"maj": "vote", "mean": "mean score", "pass": "Pass@K (any right)"}
+    ends = (chosen["difference"], chosen["low"] or 0.0, chosen["high"] or 0.0)
+    gap, low, high = (100 * value for value in ends)
+    side = "above" if gap > 0 else "below" if gap < 0 else "level with"
+    size = f"{abs(gap):.1f} points {side}" if gap else "level with"
+    clear = "" if low > 0 or high < 0 else "; this is no evidence of a difference"
+    return (
+        f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} that of "
+        f"{chosen['b']} ({chosen['label']}), 95% interval {low:.1f} to {high:.1f}; "
+        f"{questions}{clear}."
+    )

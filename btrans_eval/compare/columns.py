@@ -1,0 +1,113 @@
+"""What one arm says on one task: its columns, their intervals, its members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btrans_eval.results import Question
+from btrans_eval.scores import intervals, stats
+from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+
+Floats = NDArray[np.float64]
+
+RECORDED = (
+    "cosine_distance", "vendi", "distinct_1", "distinct_2", "mean_words", "mean_tokens",
+    "truncated_rate",
+)  # fmt: skip
+SHARES = ("pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance")
+
+
+def columns_of(question: Question, votes: bool, binary: bool) -> dict[str, float]:
+    """The numbers of one question, from its responses and from what was recorded with them."""
+    scores = [one.score for one in question.responses if one.score is not None]
+    found: dict[str, float] = {}
+    if scores and len(scores) == len(question.responses):
+        found |= score_columns(scores, binary=binary)
+        if votes:
+            labels = [one.label for one in question.responses]
+            found |= vote_columns(labels, scores) | answer_columns(labels)
+    recorded = question.columns if len(question.responses) > 1 else {}
+    return found | {name: recorded[name] for name in RECORDED if name in recorded}
+
+
+def table_of(questions: Sequence[Question], binary: bool) -> dict[str, Floats]:
+    """The arm's columns, each of shape (questions,); only those that every question has."""
+    responses = [one for question in questions for one in question.responses]
+    bounded = all(one.score is None or 0 <= one.score <= 1 for one in responses)
+    votes = len(questions[0].responses) > 1 and any(one.label is not None for one in responses)
+    votes = votes and bounded  # a vote shares credit, which only scores in [0, 1] are
+    rows = [columns_of(question, votes, binary) for question in questions]
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def arm_on_task(questions: Sequence[Question], table: Mapping[str, Floats]) -> dict[str, Any]:
+    """Every number of an arm on a task; ``table`` holds its columns."""
+    calls = len(questions[0].responses)
+    scores = scores_of(questions)
+    return {
+        "calls": calls,
+        "metrics": {name: _interval(name, values) for name, values in table.items()},
+        "two_way": _two_way(scores),
+        "variance": _variance(scores),
+        "contested": _contested(questions) if calls > 1 else None,
+        "members": _members(questions) if scores is not None and calls > 1 else [],
+    }
+
+
+def _interval(name: str, values: Floats) -> dict[str, Any]:
+    rate = (name == "mean" or name.startswith(SHARES)) and bool(
+        np.all((values >= 0) & (values <= 1))
+    )
+    return as_dict(intervals.mean_interval(values, rate=rate))
+
+
+def as_dict(interval: intervals.Interval) -> dict[str, Any]:
+    """JSON has no infinity: an end that is not bounded is None."""
+    found = interval._asdict()
+    return {key: None if value in (np.inf, -np.inf) else value for key, value in found.items()}
+
+
+def scores_of(questions: Sequence[Question]) -> Floats | None:
+    """Score of each response, shape (questions, K); None where some have none."""
+    rows = [[one.score for one in question.responses] for question in questions]
+    if any(score is None for row in rows for score in row):
+        return None
+    return np.array(rows, dtype=np.float64)
+
+
+def _two_way(scores: Floats | None) -> dict[str, Any] | None:
+    if scores is None or min(scores.shape) < 2:
+        return None
+    return as_dict(intervals.two_way_interval(scores))
+
+
+def _variance(scores: Floats | None) -> dict[str, Any] | None:
+    if scores is None or min(scores.shape) < 2:
+        return None
+    return stats.variance_split(scores)._asdict()
+
+
+def _contested(questions: Sequence[Question]) -> float:
+    """Share of questions whose winning answer has at least two votes."""
+    decided = 0
+    for question in questions:
+        labels = [one.label for one in question.responses if one.label is not None]
+        decided += bool(labels) and max(labels.count(label) for label in set(labels)) >= 2
+    return decided / len(questions)
+
+
+def _members(questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """Accuracy of each member over all its responses."""
+    by_member: dict[int, list[float]] = {}
+    for question in questions:
+        for one in question.responses:
+            by_member.setdefault(one.member, []).append(float(one.score or 0.0))
+    return [
+        {"member": member, "mean": sum(scores) / len(scores), "responses": len(scores)}
+        for member, scores in sorted(by_member.items())
+    ]

@@ -1,0 +1,163 @@
+"""``btrans-eval compare``: run arms or take finished runs, and write what they show."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from btrans_eval.compare.analysis import compare
+from btrans_eval.compare.join import as_arm, join
+from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, read
+from btrans_eval.errors import UserError
+from btrans_eval.results import load
+
+
+def main(arguments: Sequence[str]) -> Path | None:
+    """The command; the folder that a report is wanted of.
+
+    Raises:
+        UserError: on a user's mistake.
+    """
+    given = _parser().parse_args(arguments)
+    folder = Path(given.output_path)
+    paths = [Path(path) for path in given.inputs]
+    if len(paths) == 1 and paths[0].suffix in (".yaml", ".yml"):
+        runs = _run(read(paths[0]), folder, given.store)
+    elif paths:
+        runs = _named(paths)
+    else:
+        runs = _run(_plan(given), folder, given.store)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return None
+    write(runs, folder, given.insist)
+    return None if given.no_report else folder
+
+
+def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str, Any]:
+    """Compare runs by name and write ``folder/comparison.json``; prints what was found."""
+    arms = [as_arm(load(path, name)) for name, path in runs.items()]
+    tasks = join(arms, insist)
+    found = compare(arms, tasks, insisted=insist and any(task.warnings for task in tasks))
+    for arm in found["arms"]:
+        path = Path(arm["folder"]).resolve()
+        if path.is_relative_to(folder.resolve()):  # so that the folder can be moved
+            arm["folder"] = str(path.relative_to(folder.resolve()))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    for task in found["tasks"]:
+        print(f"{task['name']}: {task['sentence']}")
+    return found
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Finished runs by the shortest names that tell them apart."""
+    if len(paths) < 2:
+        raise UserError(
+            f"compare: name two or more finished runs, or one YAML file, got {paths[0]}"
+        )
+    names = [path.stem if path.suffix == ".json" else path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    return dict(zip(names, paths, strict=True))
+
+
+def _run(plan: Plan, folder: Path, store: str | None) -> dict[str, Path]:
+    from btrans_eval.compare.arms import run_arms
+
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = folder / "compare.yaml"
+    resolved.write_text(plan.resolved(), encoding="utf-8")
+    return run_arms(plan, folder, Path(store) if store else folder / "responses.sqlite")
+
+
+def _plan(given: argparse.Namespace) -> Plan:
+    if not given.tasks:
+        raise UserError(
+            "tasks: must name at least one, for example --tasks btrans_gsm8k; or name a YAML file "
+            "or two finished runs"
+        )
+    seeds = tuple(_numbers("seeds", given.seeds))
+    gen_kwargs = _pairs("gen_kwargs", given.gen_kwargs)
+    for name in ("do_sample", "temperature"):
+        if name in gen_kwargs:
+            raise UserError(f"gen_kwargs: {name} is set by the arms; use --arms and --temperature")
+    tasks = tuple(
+        TaskPlan(task, given.limit, gen_kwargs) for task in given.tasks.split(",") if task
+    )
+    return Plan(
+        tasks=tasks,
+        arms=parse_arms(given.arms, given.temperature, seeds),
+        model_args=_pairs("model_args", given.model_args),
+        repeats=given.repeats,
+        batch_size=int(given.batch_size) if given.batch_size.isdigit() else given.batch_size,
+        seeds=seeds,
+        num_fewshot=given.num_fewshot,
+        apply_chat_template=given.apply_chat_template,
+        fewshot_as_multiturn=given.fewshot_as_multiturn,
+        system_instruction=given.system_instruction,
+        include_path=given.include_path,
+        encoder=given.encoder,
+    )
+
+
+def _pairs(name: str, text: str | None) -> dict[str, Any]:
+    """``a=1,b=x`` or a JSON object, as the harness takes them."""
+    if not text:
+        return {}
+    if text.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(text))
+        except ValueError as error:
+            raise UserError(f"{name}: is no JSON object ({error})") from None
+    found = {}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{name}: must be name=value,name=value, got {pair!r}")
+        found[key.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(each) for each in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"{name}: must be whole numbers separated by commas, got {text!r}"
+        ) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval compare", description=__doc__)
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="FILE.yaml | RUN", help="a plan, or two finished runs or more")
+    add("--output_path", required=True, metavar="OUT", help="folder for results and report")
+    add("--tasks", metavar="NAMES", help="tasks or groups, separated by commas")
+    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,sigma=0.01,dtype=…")
+    add("--repeats", type=int, default=8, metavar="K", help="responses per question (8)")
+    add("--arms", default=DEFAULT_ARMS, metavar="ARMS",
+        help="KIND[@TEMPERATURE][:name=value], separated by commas; a leading + adds to the "
+             f"default, {DEFAULT_ARMS}")  # fmt: skip
+    add("--temperature", type=float, default=0.7, metavar="T", help="of arms with @T (0.7)")
+    add("--seeds", default="0", metavar="N,N", help="run populations once for each seed (0)")
+    add("--limit", type=int, metavar="N", help="only the first N rows of each task")
+    add("--gen_kwargs", metavar="ARGS", help="for all arms, for example max_gen_toks=256")
+    add("--batch_size", default="8", metavar="N")
+    add("--num_fewshot", type=int, metavar="N")
+    add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME")
+    add("--fewshot_as_multiturn", action="store_true")
+    add("--system_instruction", metavar="TEXT")
+    add("--include_path", metavar="FOLDER", help="of tasks of your own")
+    add("--encoder", metavar="NAME", help="sentence encoder: diversity columns for all tasks")
+    add("--store", metavar="FILE", help="of responses (OUT/responses.sqlite)")
+    add("--insist", action="store_true",
+        help="compare what should not be compared; the report says so in red")  # fmt: skip
+    add("--no_report", action="store_true", help="write comparison.json only")
+    return parser

@@ -1,0 +1,206 @@
+"""Bring runs together on the questions that they share, or say why they cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from btrans_eval.errors import UserError
+from btrans_eval.results import Question, Run, TaskRun
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One configuration under comparison.
+
+    Attributes:
+        name: of the arm.
+        run: where its responses come from.
+        kind: population, stock (our model type without noise) or other (another model type).
+        is_sampled: whether its tokens are sampled.
+        temperature: of the sampling; None where it is greedy or unknown.
+        is_reference: whether one call answers a question: a greedy model without noise.
+    """
+
+    name: str
+    run: Run
+    kind: str
+    is_sampled: bool
+    temperature: float | None
+    is_reference: bool
+
+
+@dataclass(frozen=True)
+class JoinedTask:
+    """One task (or pooled group) with the questions that all arms have answered.
+
+    Attributes:
+        name: of the task or group.
+        parts: the tasks that are pooled.
+        metric: what scores single responses; None where nothing does.
+        documents: the shared questions, sorted.
+        arms: by arm, its questions in the order of ``documents``.
+        warnings: why the arms are not really comparable (only where the user insisted).
+        statements: what differs and may.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    metric: str | None
+    documents: tuple[str, ...]
+    arms: Mapping[str, tuple[Question, ...]]
+    warnings: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
+def as_arm(run: Run) -> Arm:
+    """What a run is, read from its results file."""
+    used = run.population
+    stock = used is not None and used["sigma"] == 0 and used["mu"] == 0
+    kind = "other" if used is None else "stock" if stock else "population"
+    kwargs = _generation(run)
+    is_sampled = bool(kwargs.get("do_sample", (kwargs.get("temperature") or 0) > 0))
+    temperature = float(kwargs.get("temperature", 1.0)) if is_sampled else None
+    alone = kind == "stock" and not is_sampled
+    single = all(
+        len(question.responses) == 1
+        for task in run.tasks.values()
+        for question in task.questions.values()
+    )
+    return Arm(run.name, run, kind, is_sampled, temperature, alone or single)
+
+
+def _generation(run: Run) -> Mapping[str, Any]:
+    configs = [task.config.get("generation_kwargs") or {} for task in run.tasks.values()]
+    return {**(configs[0] if configs else {}), **(run.config.get("gen_kwargs") or {})}
+
+
+def join(arms: Sequence[Arm], insist: bool = False) -> list[JoinedTask]:
+    """The tasks that all arms have, each with the questions that all arms answered.
+
+    Args:
+        arms: at least two, of different names.
+        insist: whether to compare what should not be compared; the reasons become warnings.
+
+    Raises:
+        UserError: on fewer than two arms, no shared task, or, unless the user insists, arms that
+            differ in documents, targets, task version, doc_to_text, few-shot examples, limit or
+            generation limit.
+    """
+    if len(arms) < 2:
+        raise UserError(f"compare: needs at least two arms, got {len(arms)}")
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        raise UserError(f"compare: arms must have different names, got {', '.join(names)}")
+    groups = [_by_group(arm) for arm in arms]
+    shared = [name for name in groups[0] if all(name in group for group in groups)]
+    if not shared:
+        said = "; ".join(f"{arm.name}: {', '.join(arm.run.tasks)}" for arm in arms)
+        raise UserError(f"compare: the arms have no task in common ({said})")
+    joined = [_join(name, arms, [group[name] for group in groups]) for name in shared]
+    problems = [f"{task.name}: {warning}" for task in joined for warning in task.warnings]
+    if problems and not insist:
+        raise UserError(
+            f"compare: {problems[0]}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+            + "; compare runs of the same questions and prompts, or insist with --insist, which "
+            "puts this in red at the top of the report"
+        )
+    return joined
+
+
+def _by_group(arm: Arm) -> dict[str, list[TaskRun]]:
+    """The arm's tasks by the group that pools them; a task with several pipelines by its name."""
+    groups: dict[str, list[TaskRun]] = {}
+    for task in arm.run.tasks.values():
+        name = task.group if task.name == task.task else task.name
+        groups.setdefault(name, []).append(task)
+    return groups
+
+
+def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> JoinedTask:
+    questions = [_questions(arm, tasks) for arm, tasks in zip(arms, runs, strict=True)]
+    common = sorted(set(questions[0]).intersection(*questions[1:]))
+    warnings, statements = _differences(arms, runs), []
+    if any(len(each) != len(common) for each in questions):
+        counts = _list(arms, [len(each) for each in questions])
+        warnings.append(f"the arms answered different questions ({counts}; {len(common)} shared)")
+    if not common:
+        raise UserError(f"compare: {name}: the arms have no question in common")
+    targets = [[of_arm[document].target for document in common] for of_arm in questions]
+    if any(target != targets[0] for target in targets[1:]):
+        warnings.append("the arms have different gold answers to the same questions")
+    prompts = [[of_arm[document].prompt for document in common] for of_arm in questions]
+    if any(prompt != prompts[0] for prompt in prompts[1:]):
+        templates = {str(arm.run.results.get("chat_template_sha")) for arm in arms}
+        systems = {str(arm.run.results.get("system_instruction_sha")) for arm in arms}
+        if len(templates) > 1 or len(systems) > 1:
+            statements.append("prompts differ by the models' chat templates or system prompts")
+        else:
+            warnings.append("the arms were asked in different words")
+    calls = {
+        arm.name: len(each[common[0]].responses) for arm, each in zip(arms, questions, strict=True)
+    }
+    for arm, each in zip(arms, questions, strict=True):
+        if any(len(each[document].responses) != calls[arm.name] for document in common):
+            raise UserError(f"compare: {arm.name} has questions of {name} with other numbers of "
+                            "responses; run it again")  # fmt: skip
+    metrics = {task.metric for tasks in runs for task in tasks}
+    if len(metrics) > 1:
+        warnings.append(f"the arms are scored by different metrics ({_text(metrics)})")
+    return JoinedTask(
+        name=name,
+        parts=tuple(task.task for task in runs[0]),
+        metric=runs[0][0].metric,
+        documents=tuple(common),
+        arms={
+            arm.name: tuple(each[document] for document in common)
+            for arm, each in zip(arms, questions, strict=True)
+        },
+        warnings=tuple(warnings),
+        statements=tuple(statements),
+    )
+
+
+def _questions(arm: Arm, tasks: Sequence[TaskRun]) -> dict[str, Question]:
+    """An arm's questions by document; of a reference arm the one response that was generated."""
+    found: dict[str, Question] = {}
+    for task in tasks:
+        for document, question in task.questions.items():
+            one = question
+            if arm.is_reference:
+                one = replace(question, responses=question.responses[:1])
+            found[f"{task.name} {document}" if len(tasks) > 1 else document] = one
+    return found
+
+
+def _differences(arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> list[str]:
+    """Settings in which the arms differ, in words."""
+    found = []
+    parts = [{task.name: task for task in tasks} for tasks in runs]
+    if any(set(part) != set(parts[0]) for part in parts[1:]):
+        found.append("the arms ran different parts of the group")
+    for part in parts[0]:
+        of_arms = [each[part].settings for each in parts if part in each]
+        for setting in of_arms[0]:
+            values = [settings[setting] for settings in of_arms]
+            if any(value != values[0] for value in values[1:]) and len(values) == len(arms):
+                said = f"{setting} differs ({_list(arms, values)})"
+                if said not in found:
+                    found.append(said)
+    return found
+
+
+def _list(arms: Sequence[Arm], values: Sequence[Any]) -> str:
+    pairs = zip(arms, values, strict=True)
+    return ", ".join(f"{arm.name}: {_short(value)}" for arm, value in pairs)
+
+
+def _short(value: Any) -> str:
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(values: set[str | None]) -> str:
+    return ", ".join(sorted(str(value) for value in values))

@@ -1,0 +1,106 @@
+"""Differences of two arms on the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from btrans_eval.compare.columns import Floats, as_dict, scores_of
+from btrans_eval.compare.join import Arm, JoinedTask
+from btrans_eval.scores import intervals, stats
+
+PRIMARY = ("mean", "maj", "pass")
+
+
+_RANK = {"population": 0, "other": 1, "stock": 2}
+
+
+def ordered(one: Arm, other: Arm) -> tuple[Arm, Arm]:
+    """Population before stock, and a reference last: differences are first minus second."""
+    first, second = sorted((one, other), key=lambda arm: (arm.is_reference, _RANK[arm.kind]))
+    return first, second
+
+
+def pairs_of(
+    task: JoinedTask,
+    a: Arm,
+    b: Arm,
+    values: Mapping[str, Mapping[str, Floats]],
+    calls: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """The differences of two arms on one task; none where their K differ."""
+    many, few = calls[a.name], calls[b.name]
+    if many != few and few != 1:
+        return []
+    against_one = many != few
+    found = []
+    for kind in PRIMARY:
+        name = _column(kind, many)
+        other = "mean" if against_one else _column(kind, few)
+        if name not in values[a.name] or other not in values[b.name]:
+            continue
+        if against_one and kind == "pass":
+            continue  # an oracle over K calls is no match for one call
+        pair = _pair(values[a.name][name], values[b.name][other])
+        is_primary = (
+            not against_one
+            and (a.kind, a.is_sampled) == ("population", False)
+            and (b.kind, b.is_sampled) == ("stock", True)
+        )
+        pair |= {
+            "a": a.name,
+            "b": b.name,
+            "metric": name if kind != "mean" else f"mean@{many}",
+            "label": f"1 call against {many}" if against_one else f"{many} calls each",
+            "primary": is_primary,
+        }
+        if kind == "mean" and not against_one and many > 1:
+            pair["two_way"] = _two_way_pair(task, a, b)
+        found.append(pair)
+    return found
+
+
+def _column(kind: str, calls: int) -> str:
+    return "mean" if kind == "mean" else f"{kind}@{calls}"
+
+
+def _pair(a: Floats, b: Floats) -> dict[str, Any]:
+    """Difference of two arms on the same questions.
+
+    The interval is Student's t over the paired differences: BCa, which is given beside it,
+    covers too little below some 100 questions (benchmarks/coverage.py).
+    """
+    rate = True if all(np.all((x >= 0) & (x <= 1)) for x in (a, b)) else None
+    bca = as_dict(intervals.paired_interval(a, b, rate=rate))
+    ends = bca
+    if bca["method"] == "bca":
+        ends = {**as_dict(intervals.mean_interval(a - b, rate=False)), "method": "paired t"}
+    binary = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
+    return {
+        "difference": ends["estimate"],
+        "low": ends["low"],
+        "high": ends["high"],
+        "method": ends["method"],
+        "bca": [bca["low"], bca["high"]],
+        "p": stats.permutation_test(a, b),
+        "p_holm": None,
+        "mcnemar": stats.mcnemar_exact(a, b)._asdict() if binary else None,
+        "questions_needed": stats.questions_needed(a, b),
+        "two_way": None,
+    }
+
+
+def _two_way_pair(task: JoinedTask, a: Arm, b: Arm) -> dict[str, Any] | None:
+    one, other = scores_of(task.arms[a.name]), scores_of(task.arms[b.name])
+    if one is None or other is None or min(one.shape) < 2:
+        return None
+    shared = a.run.population is not None and _members_of(a) == _members_of(b)
+    return as_dict(intervals.two_way_paired_interval(one, other, shared_members=shared))
+
+
+def _members_of(arm: Arm) -> Any:
+    used = arm.run.population or {}
+    names = ("sigma", "mu", "prior", "noise", "norms", "seed")
+    return arm.kind, [used.get(name) for name in names]

