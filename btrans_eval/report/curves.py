@@ -1,0 +1,100 @@
+"""Pass@k and maj@k over k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from btrans_eval.report.study import Task
+from btrans_eval.report.style import Look, Picture, figure, picture
+from btrans_eval.report.text import file_name
+
+_KINDS = {
+    "pass": "Pass@k: any of k is right (an oracle)",
+    "best": "Best@k: best score of k (an oracle)",
+    "maj": "Maj@k: the vote of k responses",
+}
+_CAPTION = "Mean over questions; bands are 95% intervals over questions. The k axis is logarithmic."
+
+
+def pictures(task: Task, looks: Mapping[str, Look]) -> list[Picture]:
+    """A picture for each curve that the task has, all arms in one; on one y axis."""
+    return [_picture(kind, title, task, looks) for kind, title in _KINDS.items() if _ks(kind, task)]
+
+
+def _ks(kind: str, task: Task) -> list[int]:
+    """Every k at which an arm has the curve; none where no curve has two points."""
+    of_arms = [_curve(kind, task.metrics(arm)) for arm in task.numbers["arms"]]
+    return sorted({k for curve in of_arms if len(curve) > 1 for k in curve})
+
+
+def _curve(kind: str, metrics: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    found = {
+        int(name.partition("@")[2]): interval
+        for name, interval in metrics.items()
+        if name.startswith(f"{kind}@")
+    }
+    return dict(sorted(found.items()))
+
+
+def _picture(kind: str, title: str, task: Task, looks: Mapping[str, Look]) -> Picture:
+    ks = _ks(kind, task)
+    with figure() as (drawn, axes):
+        for arm, look in looks.items():
+            curve = _curve(kind, task.metrics(arm))
+            if len(curve) > 1:
+                _line(axes, curve, look)
+            else:
+                _level(axes, task.metrics(arm)["mean"], look, task.calls(arm), ks)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.minorticks_off()
+        axes.set_xlabel("k, responses per question")
+        if task.is_share:
+            axes.set_ylim(-0.02, 1.02)
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel(f"{kind}@k" + (", share of questions" if task.is_share else ", score"))
+        legend(drawn, axes)
+        name = file_name("curves", kind, task.name)
+        return picture(name, title, _CAPTION, drawn)
+
+
+def _line(axes: Axes, curve: Mapping[int, Mapping[str, Any]], look: Look) -> None:
+    ks = list(curve)
+    axes.plot(
+        ks, [one["estimate"] for one in curve.values()], color=look.colour, marker=look.marker,
+        linestyle=look.line, linewidth=1.6, markersize=4.5, label=look.label,
+    )  # fmt: skip
+    bounds = [(_end(one, "low"), _end(one, "high")) for one in curve.values()]
+    axes.fill_between(
+        ks, [low for low, _ in bounds], [high for _, high in bounds], color=look.colour,
+        alpha=0.13, linewidth=0,
+    )  # fmt: skip
+
+
+def _level(axes: Axes, mean: Mapping[str, Any], look: Look, calls: int, ks: list[int]) -> None:
+    """An arm without a curve, as a line at its mean; a marker tells its name at the left."""
+    label = f"{look.label} (1 call)" if calls == 1 else look.label
+    axes.axhline(mean["estimate"], color=look.colour, linestyle=look.line, linewidth=1.3)
+    axes.plot(
+        ks[:1], [mean["estimate"]], color=look.colour, marker=look.marker, linestyle=look.line,
+        linewidth=1.3, markersize=4.5, markerfacecolor="none", label=label,
+    )  # fmt: skip
+    axes.axhspan(_end(mean, "low"), _end(mean, "high"), color=look.colour, alpha=0.06, linewidth=0)
+
+
+def _end(interval: Mapping[str, Any], end: str) -> float:
+    """An end of an interval; the estimate where it is not bounded, which no band can show."""
+    value = interval[end]
+    return float(interval["estimate"] if value is None else value)
+
+
+def legend(drawn: Figure, axes: Axes) -> None:
+    """The arms below the axes, in two columns where names are short."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if all(len(label) <= 24 for label in labels) else 1
+    drawn.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)

@@ -1,0 +1,135 @@
+"""``btrans-eval report``: write the report of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from btrans_eval.report import curves, opening, plane, questions, rerun, tables, tradeoff
+from btrans_eval.report import members as members_of
+from btrans_eval.report.study import Study, Task, read
+from btrans_eval.report.style import Look, Picture, inline, looks, variable
+from btrans_eval.report.tables import Table
+from btrans_eval.report.text import clean
+
+PAGE = Path(__file__).parent / "page"
+
+
+def write(folder: Path, encoder: str | None = "default") -> Path:
+    """Write ``report.html`` and ``report/`` into a comparison's folder.
+
+    Args:
+        folder: with comparison.json.
+        encoder: for the plane of embeddings: a sentence-transformers name, "default", or None.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: if there is no comparison, or not of these runs.
+    """
+    study = read(Path(folder))
+    shown = _view(study, encoder)
+    files = study.folder / "report"
+    files.mkdir(exist_ok=True)
+    for picture in _found(shown, Picture):
+        (files / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+        (files / f"{picture.name}.png").write_bytes(picture.png)
+    for table in _found(shown, Table):
+        (files / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
+        (files / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
+    page = study.folder / "report.html"
+    page.write_text(_render(shown), encoding="utf-8")
+    return page
+
+
+def _view(study: Study, encoder: str | None) -> dict[str, Any]:
+    """All that the page shows."""
+    arms = looks(study.arms)
+    planes, why_not = plane.planes([task.joined for task in study.tasks], arms, encoder)
+    return {
+        **opening.opening(study),
+        "comparison": study.comparison,
+        "looks": arms,
+        "tasks": [_task(study, task, arms) for task in study.tasks],
+        "planes": planes,
+        "plane_rule": plane.RULE,
+        "no_planes": why_not,
+        "command": rerun.command(study),
+        "resolved": rerun.resolved(study),
+        "facts": rerun.facts(study),
+        "seeds": tables.seeds(study) if study.comparison["seeds"] else None,
+    }
+
+
+def _task(study: Study, task: Task, arms: Mapping[str, Look]) -> dict[str, Any]:
+    """One task's tables, pictures and questions."""
+    scored = task.is_scored
+    return {
+        "task": task,
+        "headline": tables.headline(task),
+        "primary": _unless_empty(tables.pairs(task, primary=True)),
+        "exploratory": _unless_empty(tables.pairs(task, primary=False)),
+        "curves": curves.pictures(task, arms) if scored else [],
+        "tradeoff": tradeoff.picture_of(task, study.arms, arms),
+        "beside": tables.beside(task),
+        "members": [
+            {
+                "arm": arm.name,
+                "kind": arm.kind,
+                "pictures": members_of.pictures(task, arm.name, arm.kind, arms[arm.name]),
+                "table": tables.members(task, arm.name, found),
+            }
+            for arm in study.arms
+            if (found := members_of.members(task, arm.name))
+        ],
+        "depth": tables.depth(task) if scored else None,
+        "planning": _unless_empty(tables.planning(task)),
+        "questions": questions.payload(
+            task, arms, {arm.name: members_of.noun(arm.kind) for arm in study.arms}
+        ),
+    }
+
+
+def _unless_empty(table: Table) -> Table | None:
+    return table if table.rows else None
+
+
+def _found(value: Any, kind: type) -> Iterator[Any]:
+    """Everything of a kind in the view, however deep."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, plane.Plane):
+        yield from _found(value.picture, kind)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _found(inner, kind)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _found(inner, kind)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup(str(escape(clean(name))).replace("_", "_<wbr>"))
+
+
+def _render(shown: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inline"] = lambda picture: Markup(inline(picture))
+    environment.filters["json"] = lambda value: Markup(questions.as_json(value))
+    environment.filters["clean"] = clean
+    environment.filters["breakable"] = _breakable
+    environment.filters["variable"] = variable
+    parts = {name: Markup((PAGE / f"page.{name}").read_text("utf-8")) for name in ("css", "js")}
+    return environment.get_template("page.html").render(shown, **parts)
