@@ -1,0 +1,85 @@
+"""One published number: what it is called, how it was made, and what it must not be taken for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = ("mean", "maj", "pass")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of one model on one task, with its uncertainty over questions.
+
+    Attributes:
+        kind: mean, maj or pass.
+        n: responses per question, K.
+        value: in [0, 1].
+        low: end of the 95% interval; None where it is not bounded.
+        high: other end.
+        method: of the interval.
+        stderr: over questions; None where there is one question.
+        deviation: standard deviation over questions; None where there is one.
+        questions: how many.
+    """
+
+    kind: str
+    n: int
+    value: float
+    low: float | None
+    high: float | None
+    method: str
+    stderr: float | None
+    deviation: float | None
+    questions: int
+
+    @property
+    def k(self) -> int:
+        """Responses that stand behind one scored answer: 1 for the mean, else all n."""
+        return 1 if self.kind == "mean" else self.n
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return f"{self.kind}@{self.n}"
+
+    @property
+    def title(self) -> str:
+        """Name for people; it alone says that a vote is a vote and an oracle an oracle."""
+        return {
+            "mean": f"mean@{self.n} = pass@1 (avg of {self.n})",
+            "maj": f"maj@{self.n} (vote of {self.n} responses)",
+            "pass": f"pass@{self.n} (oracle: any of {self.n} right)",
+        }[self.kind]
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in one sentence."""
+        return {
+            "mean": f"Mean score of the {self.n} responses to each question: what one response is "
+            "worth on average.",
+            "maj": f"Score of the answer that most of {self.n} responses give: {self.n} model "
+            "calls for one answer; ties share the credit. Not the accuracy of a single response.",
+            "pass": f"Share of questions that any of {self.n} responses gets right: an oracle "
+            "that knows the gold answer chooses. Not an accuracy.",
+        }[self.kind]
+
+    @property
+    def estimator(self) -> str:
+        """How it was computed."""
+        return {
+            "mean": "mean over responses, then over questions",
+            "maj": "plurality vote of all n responses; ties share the credit equally",
+            "pass": "1 - C(n-c, k) / C(n, k) (Chen et al. 2021), c of n right; at k = n whether "
+            "any is",
+        }[self.kind]
+
+    @property
+    def is_correct_rule(self) -> str:
+        """What a question must show to be called correct under this number."""
+        return {
+            "mean": f"all {self.n} responses are right",
+            "maj": "the vote is right, and so is every answer that it is tied with",
+            "pass": f"all {self.n} responses are right; that some are is the score, but no answer "
+            "was chosen",
+        }[self.kind]
