@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from btrans_eval.errors import UserError
 
@@ -12,6 +13,15 @@ USAGE = """btrans-eval COMMAND ...
 
   run [--repeats K] [--encoder NAME] [--store FILE] [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
+  compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
+  compare FILE.yaml --output_path OUT
+        run stock and population arms on the same questions, with paired intervals and a report
+  compare RUN_A RUN_B ... --output_path OUT
+        compare finished runs of any model type
+  report OUT
+        write the report of a comparison again
+  export FORMAT OUT --model-id ORG/NAME [...]
+        result files for leaderboards
   store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
               repair NEW]
         what a store of responses holds
@@ -21,7 +31,7 @@ USAGE = """btrans-eval COMMAND ...
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; a user's mistake is one line and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"run": run, "store": store}
+    commands = {"run": run, "compare": compare, "report": report, "export": export, "store": store}
     if given[:1] in ([], ["-h"], ["--help"]):
         print(f"usage: {USAGE}", end="")
         return
@@ -47,6 +57,41 @@ def run(arguments: Sequence[str]) -> None:
     from btrans_eval.harness.launch import lm_eval_run
 
     lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, store=own.store)
+
+
+def compare(arguments: Sequence[str]) -> None:
+    """Run arms, or take finished runs, and compare them."""
+    from btrans_eval.compare import command
+
+    folder = command.main(arguments)
+    if folder is not None:
+        report([str(folder)])
+
+
+def report(arguments: Sequence[str]) -> None:
+    """Write the report of a comparison."""
+    parser = argparse.ArgumentParser(prog="btrans-eval report")
+    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    parser.add_argument("--encoder", default="default", help="sentence encoder for the PCA")
+    given = parser.parse_args(arguments)
+    from btrans_eval.report.report import write
+
+    print(f"report: {write(Path(given.folder), given.encoder)}")
+
+
+def export(arguments: Sequence[str]) -> None:
+    """Write result files for leaderboards; nothing is sent anywhere."""
+    from btrans_eval.leaderboards import FORMATS, add_arguments, options_from
+    from btrans_eval.leaderboards import export as write
+
+    parser = argparse.ArgumentParser(prog="btrans-eval export")
+    parser.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
+    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    add_arguments(parser)
+    given = parser.parse_args(arguments)
+    options = options_from(given)
+    for path in write(given.format, Path(given.folder), options):
+        print(path)
 
 
 def store(arguments: Sequence[str]) -> None:
