@@ -25,7 +25,7 @@ test_split: test
 output_type: generate_until
 doc_to_text: "{{{{prompt}}}}"
 doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: [], max_gen_toks: 5, do_sample: true, temperature: 1.0}}
+generation_kwargs: {{until: [], max_gen_toks: 40, do_sample: true, temperature: 1.0}}
 num_fewshot: 0
 process_results: !function utils.process_results
 metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
