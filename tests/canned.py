@@ -32,16 +32,27 @@ class Canned(LM):
         raise AssertionError("not asked for here")
 
 
-def dataset(folder: Path, name: str, split: str, rows: list[dict], config: str = "default") -> None:
+def dataset(
+    folder: Path,
+    name: str,
+    split: str,
+    rows: list[dict],
+    config: str = "default",
+    also: tuple[str, ...] = (),
+) -> None:
     """Write rows where ``datasets`` finds them by name, with ``folder`` as the working one.
+
+    The same rows are in the splits ``also``.
 
     ``datasets`` knows prepared rows again by name alone, so each folder has a cache of its own.
     """
     datasets.config.HF_DATASETS_CACHE = folder / "cache"
     place = folder / name
     place.mkdir(parents=True)
-    (place / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    listed = ""
+    for each in (split, *also):
+        (place / f"{each}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        listed += f"  - split: {each}\n    path: {each}.jsonl\n"
     (place / "README.md").write_text(
-        f"---\nconfigs:\n- config_name: {config}\n  data_files:\n"
-        f"  - split: {split}\n    path: {split}.jsonl\n---\n"
+        f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{listed}---\n"
     )

@@ -13,23 +13,14 @@ from pathlib import Path
 
 import pytest
 import tiny_checkpoint
+import toy_task
 from real import members, results, samples
 
 LM_EVAL = str(Path(sys.executable).with_name("lm_eval"))
 ROWS = 100
-TASK = """
-task: toy
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {rows}}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{prompt}}}}"
-doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: [], max_gen_toks: 40, do_sample: true, temperature: 1.0}}
-num_fewshot: 0
-process_results: !function utils.process_results
-metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
-"""
+SAMPLED = "max_gen_toks: 40, do_sample: true, temperature: 1.0"
+SCORING = """process_results: !function utils.process_results
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]"""
 UTILS = """
 def process_results(doc, results):
     if doc["prompt"] == "w5 w17":
@@ -42,9 +33,8 @@ def process_results(doc, results):
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("interrupts")
     tiny_checkpoint.save(folder / "model")
-    rows = [{"prompt": f"w{n // 50 + 5} w{n % 50 + 10}", "answer": "w5"} for n in range(ROWS)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "toy.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
+    prompts = [f"w{n // 50 + 5} w{n % 50 + 10}" for n in range(ROWS)]
+    toy_task.write(folder, prompts, "w5", generation=SAMPLED, scoring=SCORING)
     (folder / "utils.py").write_text(UTILS)
     return folder
 

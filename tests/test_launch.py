@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
 import tiny_checkpoint
+import toy_task
 from real import lm_eval, members, results, samples
 
-TASK = """
-task: toy
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {rows}}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{prompt}}}}"
-doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: [], max_gen_toks: 5, do_sample: false}}
-num_fewshot: 0
-metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
-"""
 BIN = Path(sys.executable).parent
 # `accelerate launch --num_processes 2` alone starts one process on a machine without a GPU
 TWO = (str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes=2")
@@ -32,9 +20,7 @@ TORCHRUN = (str(BIN / "torchrun"), "--nproc_per_node=2")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("launch")
     tiny_checkpoint.save(folder / "model")
-    rows = [{"prompt": " ".join(["w5"] * (n + 1)), "answer": "w5"} for n in range(5)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "toy.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
+    toy_task.write(folder, [" ".join(["w5"] * (n + 1)) for n in range(5)], "w5")
     return folder
 
 

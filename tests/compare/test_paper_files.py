@@ -43,13 +43,7 @@ def rows(folder: Path) -> None:
          "answer_index": 1, "cot_content": "", "category": subject, "src": "ours"}
         for n, subject in enumerate(SUBJECTS)
     ]  # fmt: skip
-    dataset(folder, "TIGER-Lab/MMLU-Pro", "test", questions)
-    hub = folder / "TIGER-Lab/MMLU-Pro"
-    (hub / "validation.jsonl").write_text((hub / "test.jsonl").read_text())
-    (hub / "README.md").write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n"
-        "    path: test.jsonl\n  - split: validation\n    path: validation.jsonl\n---\n"
-    )
+    dataset(folder, "TIGER-Lab/MMLU-Pro", "test", questions, also=("validation",))
     queries = [{"query": "w5 w6"}, {"query": "w7"}]
     dataset(folder, "liweijiang/infinite-chats-eval", "train", queries)
 

@@ -17,13 +17,7 @@ SAID: dict[str, str] = {}
 @pytest.fixture
 def gsm8k(tmp_path, monkeypatch):
     rows = [{"question": "Q0", "answer": "work\n#### 18"}, {"question": "Q1", "answer": "#### 7"}]
-    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
-    train = tmp_path / "openai/gsm8k"
-    (train / "train.jsonl").write_text((train / "test.jsonl").read_text())
-    (train / "README.md").write_text(
-        "---\nconfigs:\n- config_name: main\n  data_files:\n"
-        "  - split: test\n    path: test.jsonl\n  - split: train\n    path: train.jsonl\n---\n"
-    )
+    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main", also=("train",))
     monkeypatch.chdir(tmp_path)
 
 
