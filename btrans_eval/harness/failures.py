@@ -131,11 +131,13 @@ def _guarded(task: Any) -> Any:
     def process_results(doc: Any, results: Any) -> Any:
         if not task.population_answers:
             return original(doc, results)
-        declared = set(task.aggregation())
+        name, declared = task.config.task, set(task.aggregation())
         try:
-            doc_id = _doc_id(task, doc)
-            if (task.config.task, doc_id) in _without_vote:
-                raise RuntimeError(_failed[task.config.task, doc_id])
+            # finding a row's number means looking through all rows: not for every question
+            if any(failed == name for failed, _ in _without_vote):
+                question = (name, _doc_id(task, doc))
+                if question in _without_vote:
+                    raise RuntimeError(_failed[question])
             found = original(doc, results)
         except UserError:
             raise
@@ -143,7 +145,7 @@ def _guarded(task: Any) -> Any:
             can_be_zero = bool(declared) and zero_is_worst(task, declared)
             if not can_be_zero or (seen and seen[0] != declared):
                 raise
-            note(task.config.task, doc_id, error)
+            note(name, _doc_id(task, doc), error)
             raised.append(error)
             return dict.fromkeys(declared, 0.0)
         if raised and set(found) != declared:  # a metric that the failed question has no 0 in

@@ -22,13 +22,7 @@ BAD = 17
 @pytest.fixture
 def gsm8k(tmp_path, monkeypatch):
     rows = [{"question": f"Q{n}.", "answer": f"#### {n}"} for n in range(QUESTIONS)]
-    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
-    folder = tmp_path / "openai/gsm8k"
-    (folder / "train.jsonl").write_text((folder / "test.jsonl").read_text())
-    (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: main\n  data_files:\n"
-        "  - split: test\n    path: test.jsonl\n  - split: train\n    path: train.jsonl\n---\n"
-    )
+    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main", also=("train",))
     monkeypatch.chdir(tmp_path)
 
 
@@ -211,6 +205,13 @@ def test_a_run_begins_without_the_failures_of_the_last(gsm8k, monkeypatch):
     results = evaluate("btrans_gsm8k", monkeypatch)
     assert "failed_questions" not in results["config"].get("btrans_scores", {})
     assert failures.line() is None
+
+
+def test_rows_are_not_looked_up_while_nothing_fails(gsm8k, monkeypatch):
+    """Looking one up goes through all rows, which would cost n squared."""
+    monkeypatch.setattr(failures, "_doc_id", lambda *a: pytest.fail("looked up"))
+    task = MANAGER.load(["gsm8k_cot_zeroshot"])["tasks"]["gsm8k_cot_zeroshot"]
+    assert run_stock(task)["results"]["gsm8k_cot_zeroshot"]["exact_match,strict-match"] == 1.0
 
 
 def test_a_users_mistake_is_no_failed_question(gsm8k, monkeypatch):
