@@ -23,7 +23,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import keep_verdicts
 from btrans_eval.harness.lm import PopulationLM
-from btrans_eval.harness.memory import Rows
+from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks, prepare_launch
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
@@ -65,7 +65,8 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         prepare_launch()
         super().__init__(pretrained, **others)
         self._ranks = Ranks.of(self)
-        self._rows = Rows()
+        self._row_limit = RowLimit()
+        self._log = None
         self._store: Store | None = None
         self._facts: dict[str, Any] | None = None
         self.become(config, config.responses)
@@ -88,6 +89,8 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
             seed=config.seed,
         )
         self._shelf = self._open_shelf(config.store)
+        if self._log is not None:
+            self._log.close()
         self._log = open_log(responses, self._ranks, config.store is not None)
         self._used = {}
 

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from btrans_eval.errors import UserError
@@ -45,7 +46,26 @@ def run(execute: Callable[[Any], None], arguments: Any) -> None:
     logger = logging.getLogger("lm_eval.loggers.evaluation_tracker")
     logger.addHandler(lost)
     try:
-        execute(arguments)
+        with one_line():
+            execute(arguments)
+    finally:
+        logger.removeHandler(lost)
+    if _is_ours and lost.messages:
+        _end(
+            f"output_path: the harness says {lost.messages[0]!r}; make room, or name another "
+            f"folder, and run the same command again: {_what_is_kept()}",
+            2,
+        )
+    failed = failures.line()
+    if failed and _rank() == "0":  # the others must not end before it has written its results
+        _end(failed, UNSCORED)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """A user's mistake or an interruption within the block ends the program with one line."""
+    try:
+        yield
     except KeyboardInterrupt:
         if not _is_ours:
             raise
@@ -57,17 +77,7 @@ def run(execute: Callable[[Any], None], arguments: Any) -> None:
             error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
         _end(str(error), 2)
     finally:
-        logger.removeHandler(lost)
         _restore()
-    if _is_ours and lost.messages:
-        _end(
-            f"output_path: the harness says {lost.messages[0]!r}; make room, or name another "
-            f"folder, and run the same command again: {_what_is_kept()}",
-            2,
-        )
-    failed = failures.line()
-    if failed and _rank() == "0":  # the others must not end before it has written its results
-        _end(failed, UNSCORED)
 
 
 def _what_is_kept() -> str:

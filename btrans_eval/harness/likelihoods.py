@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from lm_eval.models.utils import Collator
 from tqdm import tqdm
 
 from btrans_eval.config import PopulationConfig
-from btrans_eval.harness.memory import Rows
+from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.plan import Question, share_of_rank
 from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.responses import ResponseLog
@@ -25,7 +26,7 @@ Scored = tuple[float, bool]
 Tokens = tuple[Any, list[int], list[int]]  # (the texts, context tokens, continuation tokens)
 
 
-class MemberLikelihoods:
+class MemberLikelihoods(ABC):
     """Mixed in before a model type of the harness, whose methods score one member at a time."""
 
     population_config: PopulationConfig
@@ -33,7 +34,8 @@ class MemberLikelihoods:
     _ranks: Ranks
     _log: ResponseLog | None
     _shelf: Shelf | None
-    _rows: Rows
+    _row_limit: RowLimit
+    _used: dict[str, dict[str, Any]]
     _bound_member: int | None = None
     _asked_by: str = ""
 
@@ -78,8 +80,9 @@ class MemberLikelihoods:
         self._close_log()
         return [scores[first[id(request)]] for request in requests]
 
+    @abstractmethod
     def _note_use(self, question: Question, returned: str) -> None:
-        raise NotImplementedError
+        """Note for the results file who answered a task, and what the harness got."""
 
     def _close_log(self) -> None:
         """Bring what all processes logged into one file."""
@@ -144,7 +147,7 @@ class MemberLikelihoods:
                 some, disable_tqdm=True, override_bs=override_bs and len(groups)
             )
 
-        for groups, values in self._rows.run(batch, score, self._asked_by):
+        for groups, values in self._row_limit.run(batch, score, self._asked_by):
             indices = [index for group in groups for index in group]
             new = [(i, value) for i, value in zip(indices, values, strict=True) if known[i] is None]
             if self._shelf is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,55 +12,43 @@ from tqdm import tqdm
 
 from btrans_eval import __version__
 from btrans_eval.answers.extract import ANSWERS_SCHEME
-from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness import failures
 from btrans_eval.harness.batches import Row, batches, generation_key
 from btrans_eval.harness.bridge import refuse_cache
 from btrans_eval.harness.likelihoods import MemberLikelihoods
-from btrans_eval.harness.memory import Rows
 from btrans_eval.harness.plan import Question, plan_questions, share_of_rank
-from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.response import Response
-from btrans_eval.harness.responses import ResponseLog
 from btrans_eval.harness.shelf import Shelf
 from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
-from btrans_eval.population.population import Population
 from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
-from btrans_eval.store.keys import Context, digest_of_tokens
+from btrans_eval.store.keys import digest_of_tokens
 from btrans_eval.store.store import Place
 
 
 class PopulationLM(MemberLikelihoods):
     """Mixed in before one of the harness's model types, which it calls for the stock model.
 
-    The engine sets the attributes once its model is loaded, and gives the methods that are not
-    implemented here; it binds ``_bound_member`` in its forward pass.
+    The engine sets the attributes once its model is loaded, and gives the abstract methods; it
+    binds ``_bound_member`` in its forward pass.
     """
 
-    population_config: PopulationConfig
-    _population: Population
-    _ranks: Ranks
-    _log: ResponseLog | None
-    _shelf: Shelf | None
-    _rows: Rows
-    _used: dict[str, dict[str, Any]]
-
+    @abstractmethod
     def _generate(self, batch: Sequence[Row]) -> list[Response]:
         """Texts of a batch of rows of equal generation arguments."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rows_per_batch(self) -> int:
-        raise NotImplementedError
+        """How many rows a batch has at most."""
 
+    @abstractmethod
     def _prompt_tokens(self, request: Any) -> list[int]:
         """The prompt as it is fed, without padding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _generation_facts(self, request: Any) -> dict[str, Any]:
         """The generation arguments as resolved, with what the checkpoint adds."""
-        raise NotImplementedError
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse the harness's response cache, which cannot tell members apart."""
@@ -110,41 +99,44 @@ class PopulationLM(MemberLikelihoods):
                         yield question, [done[draw] for draw in range(len(done))] * copies
 
     def _finish(self, batch: Sequence[Row], progress: Any) -> Iterator[tuple[Row, Response]]:
+        """The batch's responses, generated or from the store."""
+        if self._shelf is not None:
+            yield from self._finish_stored(self._shelf, batch, progress)
+            return
+        for piece, texts in self._row_limit.run(batch, self._generate, _name(batch)):
+            progress.update(len(piece))
+            yield from zip(piece, texts, strict=True)
+
+    def _finish_stored(
+        self, shelf: Shelf, batch: Sequence[Row], progress: Any
+    ) -> Iterator[tuple[Row, Response]]:
         """The batch's responses: from the store where all are there, else generated.
 
         A batch of which a part is stored is generated again whole, because its shape decides the
         last bits; what was stored stays.
         """
-        if self._shelf is None:
-            for piece, texts in self._rows.run(batch, self._generate, _name(batch)):
-                progress.update(len(piece))
-                yield from zip(piece, texts, strict=True)
-            return
-        context = self._context(batch[0].question)
-        stored = self._read(context, batch)
-        if None not in stored:
+        context = shelf.context(self._generation_facts(batch[0].question.request))
+
+        def read(rows: Sequence[Row]) -> list[Response | None]:
+            return shelf.read(context, [self._place(row) for row in rows])
+
+        stored = [text for text in read(batch) if text is not None]
+        if len(stored) == len(batch):
             yield from zip(batch, stored, strict=True)
             return
         start = time.monotonic()
-        for piece, texts in self._rows.run(batch, self._generate, _name(batch)):
-            known = self._read(context, piece)
+        for piece, texts in self._row_limit.run(batch, self._generate, _name(batch)):
+            known = read(piece)
             new = [
                 (self._place(row), text)
                 for row, text, there in zip(piece, texts, known, strict=True)
                 if there is None
             ]
-            self._shelf.write(context, new, (time.monotonic() - start) / len(piece))
+            shelf.write(context, new, (time.monotonic() - start) / len(piece))
             start = time.monotonic()
             progress.update(len(new))
-            yield from zip(piece, self._read(context, piece), strict=True)
-
-    def _read(self, context: Context, rows: Sequence[Row]) -> list[Any]:
-        assert self._shelf is not None
-        return self._shelf.read(context, [self._place(row) for row in rows])
-
-    def _context(self, question: Question) -> Context:
-        assert self._shelf is not None
-        return self._shelf.context(self._generation_facts(question.request))
+            # what the store holds counts: another process may have been first
+            yield from zip(piece, (text for text in read(piece) if text is not None), strict=True)
 
     def _place(self, row: Row) -> Place:
         member, sample = row.question.draws[row.draw]
@@ -176,7 +168,7 @@ class PopulationLM(MemberLikelihoods):
             key
             for question in questions
             for key in self._shelf.keys(
-                self._context(question),
+                self._shelf.context(self._generation_facts(question.request)),
                 [self._place(Row(question, draw)) for draw in range(self._rows_needed(question))],
             )
         ]
@@ -192,6 +184,9 @@ class PopulationLM(MemberLikelihoods):
     def _close(self, question: Question, texts: list[Response]) -> dict[int, Response]:
         """What the harness gets at each place of a finished question; its members are logged."""
         request = question.request
+        everything = {place: texts[copy % len(texts)] for copy, place in enumerate(question.places)}
+        if question.wants_all and self._log is None:
+            return everything
         try:
             verdict = judge(question, texts, self.population_config.extractor)
         except UserError:
@@ -203,7 +198,7 @@ class PopulationLM(MemberLikelihoods):
         if self._log is not None:
             self._log.write({**verdict.line(), "rank": self._ranks.rank})
         if question.wants_all:
-            return {place: texts[copy % len(texts)] for copy, place in enumerate(question.places)}
+            return everything
         return dict.fromkeys(question.places, texts[verdict.vote.chosen])
 
     def _check_generation(self, questions: Sequence[Question]) -> None:

@@ -11,10 +11,10 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from btrans_eval.errors import UserError
 
 logger = logging.getLogger(__name__)
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 
-class Rows:
+class RowLimit:
     """How many rows fit into memory at once: any number, until it turns out otherwise.
 
     Attributes:
@@ -25,8 +25,8 @@ class Rows:
         self.most: int | None = None
 
     def run(
-        self, batch: Sequence[Row], action: Callable[[list[Row]], Any], name: str
-    ) -> Iterator[tuple[list[Row], Any]]:
+        self, batch: Sequence[Item], action: Callable[[list[Item]], Any], name: str
+    ) -> Iterator[tuple[list[Item], Any]]:
         """``action`` on the batch, or where memory does not suffice on halves of it.
 
         Args:
@@ -60,7 +60,7 @@ class Rows:
             )
 
 
-def _attempt(action: Callable[[list[Row]], Any], piece: list[Row]) -> tuple[Any, bool]:
+def _attempt(action: Callable[[list[Item]], Any], piece: list[Item]) -> tuple[Any, bool]:
     """The result and True, or None and False where memory ran out.
 
     A function of its own, so that the error and the tensors that it holds on to are gone when

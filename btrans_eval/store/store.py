@@ -104,10 +104,7 @@ class Store:
         digest = context.digest
         rows = [
             {
-                "key": key(digest, place.prompt, place.member, place.sample),
-                "task": place.task,
-                "prompt": place.prompt,
-                "member": place.member,
+                **_placed(digest, place),
                 "sample": place.sample,
                 "text": response.text,
                 "tokens": response.tokens,
@@ -130,10 +127,7 @@ class Store:
         digest = context.digest
         rows = [
             {
-                "key": key(digest, place.prompt, place.member, place.sample),
-                "task": place.task,
-                "prompt": place.prompt,
-                "member": place.member,
+                **_placed(digest, place),
                 "value": float(value) + 0.0,  # SQLite keeps no negative zero
                 "is_greedy": int(is_greedy),
             }
@@ -200,6 +194,16 @@ class Store:
         insert(self._connection, "contexts", row)
         found = self._connection.execute("SELECT id FROM contexts WHERE digest = ?", (digest,))
         return int(found.fetchone()[0])
+
+
+def _placed(context: bytes, place: Place) -> salvage.Row:
+    """What a response and a loglikelihood say of their place alike."""
+    return {
+        "key": key(context, place.prompt, place.member, place.sample),
+        "task": place.task,
+        "prompt": place.prompt,
+        "member": place.member,
+    }
 
 
 def _in_parts(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
