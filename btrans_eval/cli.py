@@ -63,9 +63,7 @@ def compare(arguments: Sequence[str]) -> None:
     """Run arms, or take finished runs, and compare them."""
     from btrans_eval.compare import command
 
-    folder = command.main(arguments)
-    if folder is not None:
-        report([str(folder)])
+    command.main(arguments, lambda folder: report([str(folder)]))
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -75,6 +75,8 @@ class TaskRun:
         task: name of the task in the harness.
         group: the group that it was run as part of and is pooled with, else the task itself.
         metric: the metric that scores single responses; None where they have no score.
+        higher_is_better: whether a higher score of that metric is better.
+        calls: how many responses each recorded one was chosen from: 1, or K for a vote's winner.
         settings: what must be equal for two runs to be comparable, in words.
         config: the harness's configuration of the task.
         questions: by document.
@@ -84,6 +86,8 @@ class TaskRun:
     task: str
     group: str
     metric: str | None
+    higher_is_better: bool
+    calls: int
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
     questions: Mapping[str, Question]
@@ -153,14 +157,13 @@ def load(path: str | Path, name: str | None = None) -> Run:
     for task in results["configs"]:
         samples = file.with_name(f"samples_{task}_{stamp}.jsonl")
         if samples.exists():
-            for one in _tasks(task, samples, results):
-                tasks[one.name] = one
+            tasks |= {one.name: one for one in _tasks(task, samples, results)}
     if not tasks:
         raise UserError(
             f"results: {file} has no samples beside it; run again with --log_samples (with a "
             "store nothing is generated twice)"
         )
-    folder = given.parent if given.suffix == ".json" else given
+    folder = given.parent if given is file else given
     return Run(name or folder.name, folder, tasks, results)
 
 
@@ -172,8 +175,9 @@ def _results_file(folder: Path) -> Path:
             "--output_path"
         )
     if len(found) > 1:
-        names = ", ".join(str(file.relative_to(folder)) for file in found[:4])
-        raise UserError(f"results: {folder} holds {len(found)} runs ({names}); name one file")
+        raise UserError(
+            f"results: {folder} holds {len(found)} runs; name one file, such as {found[0]}"
+        )
     return found[0]
 
 
@@ -186,6 +190,7 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
             rows.setdefault(row["filter"], []).append(row)
     config = results["configs"][task]
     used = (results["config"].get("btrans") or {}).get("tasks", {}).get(task, {})
+    ups = results.get("higher_is_better", {}).get(task, {})
     for pipeline, of_pipeline in rows.items():
         metric = _metric(of_pipeline[0])
         questions = [_question(row, metric, used.get("members")) for row in of_pipeline]
@@ -194,6 +199,9 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
             task=task,
             group=_group(task, results),
             metric=metric,
+            # a viewed task's metric is declared by its columns
+            higher_is_better=ups.get(metric, ups.get(f"{metric}:mean", True)) is not False,
+            calls=used.get("members", 1) if used.get("returned") == "vote" else 1,
             settings=_settings(task, results),
             config=config,
             questions=_by_document(questions),
@@ -214,17 +222,14 @@ def _by_document(questions: Sequence[Question]) -> dict[str, Question]:
 
 def _group(task: str, results: Mapping[str, Any]) -> str:
     """The largest group that pools the task's questions with others', else the task."""
-    parents = [
-        group
-        for group, members in results.get("group_subtasks", {}).items()
-        if task in members and group in results.get("groups", {})
-    ]
-    return parents[0] if parents else task
+    pooled = results.get("groups", {})
+    listed = results.get("group_subtasks", {}).items()
+    return next((group for group, parts in listed if task in parts and group in pooled), task)
 
 
 def _settings(task: str, results: Mapping[str, Any]) -> dict[str, Any]:
     config = results["configs"][task]
-    generation = dict(config.get("generation_kwargs") or {})
+    generation = config.get("generation_kwargs") or {}
     return {
         "task version": results.get("versions", {}).get(task),
         "prompt template (doc_to_text)": config.get("doc_to_text"),
@@ -238,11 +243,9 @@ def _settings(task: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metric(row: Mapping[str, Any]) -> str | None:
     """The metric of single responses: of a population task its own, else the first."""
-    scored = _scored(row)
-    if scored is not None:
+    if (scored := _scored(row)) is not None:
         return next(iter(scored[0]["scores"]), None)
-    numbers = [name for name in row["metrics"] if isinstance(row.get(name), (int, float))]
-    return numbers[0] if numbers else None
+    return next((name for name in row["metrics"] if _is_number(row.get(name))), None)
 
 
 def _scored(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.compare.columns import arm_on_task, table_of
+from btrans_eval.compare.columns import are_shares, arm_on_task, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
 from btrans_eval.scores import stats
@@ -62,19 +62,24 @@ def _facts(arm: Arm) -> dict[str, Any]:
 
 def _family(arm: Arm) -> str:
     """The name without its seed: arms that differ in it alone are one family."""
-    return arm.name.split(" seed ")[0]
+    seed = (arm.run.population or {}).get("seed")
+    return arm.name.removesuffix(f" seed {seed}")
 
 
 def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     everything = [question for of_arm in task.arms.values() for question in of_arm]
-    binary = all(one.score in (0, 1, None) for each in everything for one in each.responses)
-    values = {name: table_of(questions, binary) for name, questions in task.arms.items()}
+    up = task.higher_is_better
+    scores = {one.score for each in everything for one in each.responses}
+    binary = up and scores <= {0, 1, None}  # pass@k is about being right
+    values = {name: table_of(questions, binary, up) for name, questions in task.arms.items()}
     calls = {name: len(questions[0].responses) for name, questions in task.arms.items()}
     return {
         "name": task.name,
         "parts": list(task.parts),
         "metric": task.metric,
         "binary": binary,
+        "shares": are_shares(everything),
+        "higher_is_better": up,
         "questions": len(task.documents),
         "warnings": list(task.warnings),
         "statements": list(task.statements),
@@ -124,13 +129,15 @@ def sentence(task: Mapping[str, Any]) -> str:
         return f"Responses to this task have no score; its numbers are diversity; {questions}."
     what, _, k = chosen["metric"].partition("@")
     nouns = {"maj": "vote", "mean": "mean score", "pass": "Pass@K (any right)"}
-    ends = (chosen["difference"], chosen["low"] or 0.0, chosen["high"] or 0.0)
-    gap, low, high = (100 * value for value in ends)
-    side = "above" if gap > 0 else "below" if gap < 0 else "level with"
-    size = f"{abs(gap):.1f} points {side}" if gap else "level with"
-    clear = "" if low > 0 or high < 0 else "; this is no evidence of a difference"
-    return (
-        f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} that of "
-        f"{chosen['b']} ({chosen['label']}), 95% interval {low:.1f} to {high:.1f}; "
-        f"{questions}{clear}."
+    scale, unit = (100, "points ") if task["shares"] else (1, "")
+    gap, low, high = chosen["difference"], chosen["low"], chosen["high"]
+    side = "above" if gap > 0 else "below"
+    size = f"{scale * abs(gap):.1f} {unit}{side}" if gap else "level with"
+    said = (
+        f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} that of {chosen['b']}"
     )
+    if low is None or high is None:
+        return f"{said} ({chosen['label']}); {questions}, which bounds nothing."
+    ends = f"95% interval {scale * low:.1f} to {scale * high:.1f}"
+    clear = "" if low > 0 or high < 0 else "; this is no evidence of a difference"
+    return f"{said} ({chosen['label']}), {ends}; {questions}{clear}."

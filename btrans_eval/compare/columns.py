@@ -21,12 +21,20 @@ RECORDED = (
 SHARES = ("pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance")
 
 
-def columns_of(question: Question, votes: bool, binary: bool) -> dict[str, float]:
-    """The numbers of one question, from its responses and from what was recorded with them."""
+def columns_of(
+    question: Question, votes: bool, binary: bool, higher_is_better: bool = True
+) -> dict[str, float]:
+    """The numbers of one question, from its responses and from what was recorded with them.
+
+    Args:
+        votes: whether its answers have classes that vote.
+        binary: whether the task's scores are 0 or 1, 1 being right: pass@k, else best@k.
+        higher_is_better: whether best@k is the expected maximum or minimum.
+    """
     scores = [one.score for one in question.responses if one.score is not None]
     found: dict[str, float] = {}
     if scores and len(scores) == len(question.responses):
-        found |= score_columns(scores, binary=binary)
+        found |= score_columns(scores, higher_is_better, binary)
         if votes:
             labels = [one.label for one in question.responses]
             found |= vote_columns(labels, scores) | answer_columns(labels)
@@ -34,15 +42,22 @@ def columns_of(question: Question, votes: bool, binary: bool) -> dict[str, float
     return found | {name: recorded[name] for name in RECORDED if name in recorded}
 
 
-def table_of(questions: Sequence[Question], binary: bool) -> dict[str, Floats]:
+def table_of(
+    questions: Sequence[Question], binary: bool, higher_is_better: bool = True
+) -> dict[str, Floats]:
     """The arm's columns, each of shape (questions,); only those that every question has."""
     responses = [one for question in questions for one in question.responses]
-    bounded = all(one.score is None or 0 <= one.score <= 1 for one in responses)
     votes = len(questions[0].responses) > 1 and any(one.label is not None for one in responses)
-    votes = votes and bounded  # a vote shares credit, which only scores in [0, 1] are
-    rows = [columns_of(question, votes, binary) for question in questions]
+    votes = votes and are_shares(questions)  # a vote shares credit, which other scores are not
+    rows = [columns_of(question, votes, binary, higher_is_better) for question in questions]
     names = [name for name in rows[0] if all(name in row for row in rows)]
     return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def are_shares(questions: Sequence[Question]) -> bool:
+    """Whether all scores are in [0, 1]."""
+    scores = [one.score for question in questions for one in question.responses]
+    return all(score is None or 0 <= score <= 1 for score in scores)
 
 
 def arm_on_task(questions: Sequence[Question], table: Mapping[str, Floats]) -> dict[str, Any]:
@@ -54,7 +69,7 @@ def arm_on_task(questions: Sequence[Question], table: Mapping[str, Floats]) -> d
         "metrics": {name: _interval(name, values) for name, values in table.items()},
         "two_way": _two_way(scores),
         "variance": _variance(scores),
-        "contested": _contested(questions) if calls > 1 else None,
+        "agreed": _agreed(questions) if calls > 1 else None,
         "members": _members(questions) if scores is not None and calls > 1 else [],
     }
 
@@ -92,7 +107,7 @@ def _variance(scores: Floats | None) -> dict[str, Any] | None:
     return stats.variance_split(scores)._asdict()
 
 
-def _contested(questions: Sequence[Question]) -> float:
+def _agreed(questions: Sequence[Question]) -> float:
     """Share of questions whose winning answer has at least two votes."""
     decided = 0
     for question in questions:

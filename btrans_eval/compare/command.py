@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from btrans_eval.errors import UserError
 from btrans_eval.results import load
 
 
-def main(arguments: Sequence[str]) -> Path | None:
-    """The command; the folder that a report is wanted of.
+def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
+    """The command.
+
+    Args:
+        arguments: of the command line.
+        report: writes the report of a folder.
 
     Raises:
         UserError: on a user's mistake.
+        SystemExit: with code 3 if questions could not be scored, when all is written.
     """
     given = _parser().parse_args(arguments)
     folder = Path(given.output_path)
@@ -34,9 +40,20 @@ def main(arguments: Sequence[str]) -> Path | None:
     else:
         runs = _run(_plan(given), folder, given.store)
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        return None
-    write(runs, folder, given.insist)
-    return None if given.no_report else folder
+        return
+    found = write(runs, folder, given.insist)
+    if not given.no_report:
+        report(folder)
+    failed = {arm["name"]: sum(arm["failed_questions"].values()) for arm in found["arms"]}
+    if any(failed.values()):
+        from btrans_eval.harness.command import UNSCORED
+
+        counts = ", ".join(f"{name}: {number}" for name, number in failed.items() if number)
+        print(
+            f"btrans-eval: questions that could not be scored count as wrong ({counts})",
+            file=sys.stderr,
+        )
+        sys.exit(UNSCORED)
 
 
 def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str, Any]:
@@ -70,11 +87,13 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
 
 def _run(plan: Plan, folder: Path, store: str | None) -> dict[str, Path]:
     from btrans_eval.compare.arms import run_arms
+    from btrans_eval.harness.command import one_line
 
     folder.mkdir(parents=True, exist_ok=True)
     resolved = folder / "compare.yaml"
     resolved.write_text(plan.resolved(), encoding="utf-8")
-    return run_arms(plan, folder, Path(store) if store else folder / "responses.sqlite")
+    with one_line():
+        return run_arms(plan, folder, Path(store) if store else folder / "responses.sqlite")
 
 
 def _plan(given: argparse.Namespace) -> Plan:

@@ -39,6 +39,7 @@ class JoinedTask:
         name: of the task or group.
         parts: the tasks that are pooled.
         metric: what scores single responses; None where nothing does.
+        higher_is_better: whether a higher score is better.
         documents: the shared questions, sorted.
         arms: by arm, its questions in the order of ``documents``.
         warnings: why the arms are not really comparable (only where the user insisted).
@@ -48,6 +49,7 @@ class JoinedTask:
     name: str
     parts: tuple[str, ...]
     metric: str | None
+    higher_is_better: bool
     documents: tuple[str, ...]
     arms: Mapping[str, tuple[Question, ...]]
     warnings: tuple[str, ...]
@@ -146,6 +148,8 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         if any(len(each[document].responses) != calls[arm.name] for document in common):
             raise UserError(f"compare: {arm.name} has questions of {name} with other numbers of "
                             "responses; run it again")  # fmt: skip
+    for arm, tasks in zip(arms, runs, strict=True):
+        _refuse_votes(arm, tasks)
     metrics = {task.metric for tasks in runs for task in tasks}
     if len(metrics) > 1:
         warnings.append(f"the arms are scored by different metrics ({_text(metrics)})")
@@ -153,6 +157,7 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         name=name,
         parts=tuple(task.task for task in runs[0]),
         metric=runs[0][0].metric,
+        higher_is_better=runs[0][0].higher_is_better,
         documents=tuple(common),
         arms={
             arm.name: tuple(each[document] for document in common)
@@ -161,6 +166,17 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         warnings=tuple(warnings),
         statements=tuple(statements),
     )
+
+
+def _refuse_votes(arm: Arm, tasks: Sequence[TaskRun]) -> None:
+    """Refuse a response that a vote has chosen: it took K calls, and would pass for one."""
+    for task in tasks:
+        if task.calls > 1:
+            raise UserError(
+                f"compare: {arm.name} holds the winner of a vote of {task.calls} members for "
+                f"{task.name}, which is no single response; run it again with btrans-eval run "
+                f"--repeats {task.calls} (with a store nothing is generated twice)"
+            )
 
 
 def _questions(arm: Arm, tasks: Sequence[TaskRun]) -> dict[str, Question]:

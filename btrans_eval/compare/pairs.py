@@ -12,8 +12,6 @@ from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.scores import intervals, stats
 
 PRIMARY = ("mean", "maj", "pass")
-
-
 _RANK = {"population": 0, "other": 1, "stock": 2}
 
 
@@ -53,13 +51,17 @@ def pairs_of(
             "a": a.name,
             "b": b.name,
             "metric": name if kind != "mean" else f"mean@{many}",
-            "label": f"1 call against {many}" if against_one else f"{many} calls each",
+            "label": f"1 call against {many}" if against_one else _each(many),
             "primary": is_primary,
         }
         if kind == "mean" and not against_one and many > 1:
             pair["two_way"] = _two_way_pair(task, a, b)
         found.append(pair)
     return found
+
+
+def _each(calls: int) -> str:
+    return "1 call each" if calls == 1 else f"{calls} calls each"
 
 
 def _column(kind: str, calls: int) -> str:

@@ -222,16 +222,16 @@ def depth(task: Task) -> Table:
     )  # fmt: skip
     rows, records = [], []
     for arm, numbers in task.numbers["arms"].items():
-        split, contested = numbers["variance"], numbers["contested"]
+        split, agreed = numbers["variance"], numbers["agreed"]
         within = number(split["within"]) if split else MISSING
         between = number(split["between"]) + (", cut at 0" if split["cut"] else "") if split else ""
         cells = [Cell(arm), _interval(numbers["metrics"].get("mean"), task.is_share)]
         cells += [_interval(numbers["two_way"], task.is_share), Cell(within)]
         cells += [Cell(between or MISSING)]
-        cells += [Cell(MISSING if contested is None else number(contested, percent=True))]
+        cells += [Cell(MISSING if agreed is None else number(agreed, percent=True))]
         rows.append(cells)
         two_way = {f"two_way_{key}": value for key, value in (numbers["two_way"] or {}).items()}
-        records.append({"task": task.name, "arm": arm, "contested": contested, **two_way}
+        records.append({"task": task.name, "arm": arm, "agreed": agreed, **two_way}
                        | dict(split or {}))  # fmt: skip
     return Table(file_name("variance", task.name), columns, rows, records)
 

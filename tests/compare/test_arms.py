@@ -6,6 +6,7 @@ import json
 
 import pytest
 import tiny_checkpoint
+import toy_task
 
 from btrans_eval.cli import main
 from btrans_eval.compare.command import write
@@ -15,18 +16,6 @@ from btrans_eval.results import load
 from btrans_eval.scores.estimators import maj_at_k, mean_at_k, pass_at_k
 
 ROWS = 6
-TASK = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {rows}}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{prompt}}}}"
-doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: [], max_gen_toks: 5, do_sample: false}}
-num_fewshot: 0
-metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
-"""
 GROUP = "group: both\ntask: [one, two]\naggregate_metric_list: [{metric: exact_match}]\n"
 
 
@@ -35,10 +24,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     tiny_checkpoint.save(folder / "model")
     for name, first in (("one", 5), ("two", 25)):
-        rows = [{"prompt": f"w{first + n} w8", "answer": "w31 w7"} for n in range(ROWS)]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        text = TASK.format(name=name, rows=folder / f"{name}.jsonl")
-        (folder / f"{name}.yaml").write_text(text)
+        toy_task.write(folder, [f"w{first + n} w8" for n in range(ROWS)], "w31 w7", name)
     (folder / "both.yaml").write_text(GROUP)
     return folder
 
@@ -164,6 +150,100 @@ def test_seeds_have_a_spread(place, tmp_path):
     ]
     assert spread["mean"]["mean"] == pytest.approx(sum(values) / 2)
     assert {pair["primary"] for pair in found["tasks"][0]["pairs"]} == {True, False}
+
+
+def finished(place, out, name, *own) -> str:
+    """A run of ``lm_eval`` by another way than compare."""
+    import lm_eval
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    tracker = EvaluationTracker(output_path=str(out))
+    arguments = {"pretrained": str(place / "model"), "sigma": 0.5, "device": "cpu", "members": 4}
+    results = lm_eval.simple_evaluate(
+        "btrans-hf", arguments, tasks=[name], task_manager=TaskManager(include_path=str(place)),
+        evaluation_tracker=tracker, bootstrap_iters=0,
+    )  # fmt: skip
+    samples = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=samples)
+    tracker.save_results_samples(task_name=name, samples=samples[name])
+    return str(out)
+
+
+def test_the_winner_of_a_vote_is_not_taken_for_one_call(place, tmp_path):
+    voted = finished(place, tmp_path / "voted", "one")
+    with pytest.raises(UserError, match="winner of a vote of 4 members for one.*--repeats 4"):
+        write({"a": voted, "b": voted}, tmp_path / "c")
+
+
+def changed(out, folder, change) -> dict:
+    """Two finished arms with other results files."""
+    import shutil
+
+    for arm in ("stock_T=0.7", "population_greedy"):
+        shutil.copytree(out / "arms" / arm, folder / arm)
+        for path in (folder / arm).rglob("*.json*"):
+            path.write_text(change(path.name, path.read_text()))
+    return {"a": folder / "stock_T=0.7", "b": folder / "population_greedy"}
+
+
+def test_where_less_is_better_the_best_of_k_is_the_least(out, tmp_path):
+    scores = iter(range(10_000))
+
+    def change(name, text):
+        if name.startswith("results_"):
+            whole = json.loads(text)
+            for of_task in whole["higher_is_better"].values():
+                of_task.update(dict.fromkeys(of_task, False))
+            return json.dumps(whole)
+        if not name.startswith("samples_"):
+            return text
+        lines = [json.loads(line) for line in text.splitlines()]
+        for line in lines:
+            of_question = [json.loads(one) for one in line["filtered_resps"][0]]
+            for one in of_question:
+                one["scores"] = {"exact_match": float(next(scores) % 4 + 2)}  # 2, 3, 4, 5
+            line["filtered_resps"][0] = [json.dumps(one) for one in of_question]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+    found = write(changed(out, tmp_path / "less", change), tmp_path / "c")
+    (task,) = found["tasks"]
+    assert (task["binary"], task["shares"], task["higher_is_better"]) == (False, False, False)
+    metrics = task["arms"]["a"]["metrics"]
+    assert metrics["best@4"]["estimate"] == 2.0 and metrics["mean"]["estimate"] == 3.5
+    assert not any(name.startswith(("pass@", "maj@")) for name in metrics)
+    assert "points" not in task["sentence"]
+
+
+def test_questions_that_could_not_be_scored_make_the_exit_code_3(out, tmp_path, capsys):
+    import shutil
+
+    for arm in ("stock_T=0.7", "population_greedy"):
+        shutil.copytree(out / "arms" / arm, tmp_path / arm)
+    for path in (tmp_path / "population_greedy").rglob("results_*"):
+        whole = json.loads(path.read_text())
+        whole["config"]["btrans_scores"] = {"failed_questions": {"one": 2}}
+        path.write_text(json.dumps(whole))
+    runs = [str(tmp_path / arm) for arm in ("stock_T=0.7", "population_greedy")]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *runs, "--output_path", str(tmp_path / "c"), "--no_report"])
+    assert ended.value.code == 3
+    assert "count as wrong (population_greedy: 2)" in capsys.readouterr().err
+    assert comparison(tmp_path / "c")["tasks"]  # all is written
+
+
+def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypatch, capsys):
+    from btrans_eval.model_adapters.hf import BTransHF
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BTransHF, "_generate", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        command(place, tmp_path / "i", "--limit", "2")
+    assert ended.value.code == 130
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("btrans-eval: interrupted; what was generated is in ")
 
 
 @pytest.mark.parametrize(
