@@ -46,7 +46,19 @@ def start(place: Path, out: Path, *own: str, limit: int | None = None) -> subpro
     command += ["--device", "cpu", "--output_path", str(out), "--log_samples"]
     command += ["--limit", str(limit)] if limit else []
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_sigint,
+    )
+
+
+def heed_sigint() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def count(path: Path) -> int:
