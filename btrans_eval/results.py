@@ -99,13 +99,13 @@ class Run:
 
     Attributes:
         name: how it is called in tables.
-        folder: where it lies.
+        path: where it lies: the folder or the results file that was named.
         tasks: by name.
         results: the harness's results file, whole.
     """
 
     name: str
-    folder: Path
+    path: Path
     tasks: Mapping[str, TaskRun]
     results: Mapping[str, Any]
 
@@ -163,8 +163,7 @@ def load(path: str | Path, name: str | None = None) -> Run:
             f"results: {file} has no samples beside it; run again with --log_samples (with a "
             "store nothing is generated twice)"
         )
-    folder = given.parent if given is file else given
-    return Run(name or folder.name, folder, tasks, results)
+    return Run(name or (given.parent if given is file else given).name, given, tasks, results)
 
 
 def _results_file(folder: Path) -> Path:

@@ -152,7 +152,7 @@ def _chosen(comparison: Mapping[str, Any], names: Sequence[str]) -> list[dict[st
 def _run(folder: Path, facts: Mapping[str, Any]) -> Run:
     """The arm's run, which must be the one that the comparison was made from."""
     for place in (folder / facts["folder"], Path(facts["folder"])):
-        for file in sorted(place.rglob("results_*.json")):
+        for file in [place] if place.is_file() else sorted(place.rglob("results_*.json")):
             run = results.load(file, facts["name"])
             if run.results.get("date") == facts["date"]:
                 return run

@@ -14,6 +14,9 @@ from btrans_eval.compare.pairs import ordered, pairs_of
 from btrans_eval.scores import stats
 
 SCHEME = 1
+FEW = 10
+"""Right or wrong answers expected below which t intervals of shares cover less than they say
+(benchmarks/coverage.py)."""
 
 
 def compare(
@@ -41,7 +44,7 @@ def _facts(arm: Arm) -> dict[str, Any]:
     return {
         "name": arm.name,
         "family": _family(arm),
-        "folder": str(arm.run.folder),
+        "folder": str(arm.run.path),
         "kind": arm.kind,
         "is_reference": arm.is_reference,
         "is_sampled": arm.is_sampled,
@@ -73,6 +76,10 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     binary = up and scores <= {0, 1, None}  # pass@k is about being right
     values = {name: table_of(questions, binary, up) for name, questions in task.arms.items()}
     calls = {name: len(questions[0].responses) for name, questions in task.arms.items()}
+    on_task = {
+        arm.name: arm_on_task(task.arms[arm.name], values[arm.name], arm.has_members)
+        for arm in arms
+    }
     return {
         "name": task.name,
         "parts": list(task.parts),
@@ -82,16 +89,30 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
         "higher_is_better": up,
         "questions": len(task.documents),
         "warnings": list(task.warnings),
-        "statements": list(task.statements),
-        "arms": {
-            arm.name: arm_on_task(task.arms[arm.name], values[arm.name]) for arm in arms
-        },
+        "statements": [*task.statements, *_narrow(on_task, len(task.documents))],
+        "arms": on_task,
         "pairs": [
             pair
             for one, other in combinations(arms, 2)
             for pair in pairs_of(task, *ordered(one, other), values, calls)
         ],
     }  # fmt: skip
+
+
+def _narrow(arms: Mapping[str, Mapping[str, Any]], questions: int) -> list[str]:
+    """Says so where t intervals of shares are too narrow: close to 0 or 1 on few questions."""
+    shares = [
+        interval["estimate"]
+        for arm in arms.values()
+        for name, interval in arm["metrics"].items()
+        if interval["method"] == "t" and (name == "mean" or name.startswith(("maj@", "pass@")))
+    ]
+    if all(questions * min(share, 1 - share) >= FEW for share in shares if 0 <= share <= 1):
+        return []
+    return [
+        f"intervals of shares nearer than {round(100 * FEW / questions)} points to 0 or 100% are "
+        f"narrow at {questions} questions: they hold the truth 85 to 94 times in 100, not 95"
+    ]
 
 
 def _correct(tasks: Sequence[dict[str, Any]]) -> None:

@@ -60,14 +60,16 @@ def are_shares(questions: Sequence[Question]) -> bool:
     return all(score is None or 0 <= score <= 1 for score in scores)
 
 
-def arm_on_task(questions: Sequence[Question], table: Mapping[str, Floats]) -> dict[str, Any]:
+def arm_on_task(
+    questions: Sequence[Question], table: Mapping[str, Floats], has_members: bool
+) -> dict[str, Any]:
     """Every number of an arm on a task; ``table`` holds its columns."""
     calls = len(questions[0].responses)
     scores = scores_of(questions)
     return {
         "calls": calls,
         "metrics": {name: _interval(name, values) for name, values in table.items()},
-        "two_way": _two_way(scores),
+        "two_way": _two_way(questions, has_members),
         "variance": _variance(scores),
         "agreed": _agreed(questions) if calls > 1 else None,
         "members": _members(questions) if scores is not None and calls > 1 else [],
@@ -95,7 +97,24 @@ def scores_of(questions: Sequence[Question]) -> Floats | None:
     return np.array(rows, dtype=np.float64)
 
 
-def _two_way(scores: Floats | None) -> dict[str, Any] | None:
+def scores_by_member(questions: Sequence[Question]) -> Floats | None:
+    """Mean score of each member, shape (questions, members), whose mean over members is mean@K.
+
+    None where a response has no score, or where members have not one number of samples throughout.
+    """
+    scores = scores_of(questions)
+    asked = [[one.member for one in question.responses] for question in questions]
+    members, counts = np.unique(asked[0], return_counts=True)
+    if scores is None or np.ptp(counts) or any(sorted(row) != sorted(asked[0]) for row in asked):
+        return None
+    order = np.argsort(asked, axis=1, kind="stable")
+    samples = np.take_along_axis(scores, order, axis=1).reshape(len(questions), len(members), -1)
+    means: Floats = samples.mean(axis=2)
+    return means
+
+
+def _two_way(questions: Sequence[Question], has_members: bool) -> dict[str, Any] | None:
+    scores = scores_by_member(questions) if has_members else None
     if scores is None or min(scores.shape) < 2:
         return None
     return as_dict(intervals.two_way_interval(scores))

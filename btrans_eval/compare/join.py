@@ -30,6 +30,11 @@ class Arm:
     temperature: float | None
     is_reference: bool
 
+    @property
+    def has_members(self) -> bool:
+        """Whether response j to every question comes from the same member."""
+        return self.kind == "population"
+
 
 @dataclass(frozen=True)
 class JoinedTask:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from btrans_eval.compare.columns import Floats, as_dict, scores_of
+from btrans_eval.compare.columns import Floats, as_dict, scores_by_member, scores_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.scores import intervals, stats
 
@@ -95,14 +95,22 @@ def _pair(a: Floats, b: Floats) -> dict[str, Any]:
 
 
 def _two_way_pair(task: JoinedTask, a: Arm, b: Arm) -> dict[str, Any] | None:
-    one, other = scores_of(task.arms[a.name]), scores_of(task.arms[b.name])
-    if one is None or other is None or min(one.shape) < 2:
+    """For fresh members too; None where neither arm has members that are told apart."""
+    members = "".join(which for which, arm in (("a", a), ("b", b)) if arm.has_members)
+    if not members:
         return None
-    shared = a.run.population is not None and _members_of(a) == _members_of(b)
-    return as_dict(intervals.two_way_paired_interval(one, other, shared_members=shared))
+    one, other = (
+        (scores_by_member if arm.has_members else scores_of)(task.arms[arm.name]) for arm in (a, b)
+    )
+    if one is None or other is None or min(*one.shape, *other.shape) < 2:
+        return None
+    if members == "ab":
+        same = one.shape == other.shape and _members_of(a) == _members_of(b)
+        members = "shared" if same else "each"
+    return as_dict(intervals.two_way_paired_interval(one, other, members))
 
 
 def _members_of(arm: Arm) -> Any:
     used = arm.run.population or {}
     names = ("sigma", "mu", "prior", "noise", "norms", "seed")
-    return arm.kind, [used.get(name) for name in names]
+    return [used.get(name) for name in names]

@@ -36,6 +36,9 @@ def write(folder: Path, encoder: str | None = "default") -> Path:
     shown = _view(study, encoder)
     files = study.folder / "report"
     files.mkdir(exist_ok=True)
+    for old in files.iterdir():  # of a report with other arms or tasks
+        if old.suffix in (".svg", ".png", ".md", ".csv"):
+            old.unlink()
     for picture in _found(shown, Picture):
         (files / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
         (files / f"{picture.name}.png").write_bytes(picture.png)

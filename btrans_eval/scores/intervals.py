@@ -1,8 +1,8 @@
 """Confidence intervals over questions: one arm's mean, the mean difference of two arms.
 
 They hold for the members drawn: a question's K responses are one observation. The two-way
-intervals hold for fresh members too. Nothing draws from a global generator; the same seed gives
-the same bytes under one numpy release.
+intervals hold for fresh members too. The bootstrap draws from a generator of its own; the same
+seed gives the same bytes under one numpy release.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
+from btrans_eval.errors import UserError
 from btrans_eval.scores.questions import (
     SAME,
     Floats,
@@ -123,25 +124,18 @@ def paired_interval(
 
 
 def two_way_interval(
-    scores: ArrayLike,
-    seed: int = 0,
-    draws: int = 10_000,
-    confidence: float = 0.95,
-    rate: bool | None = None,
+    scores: ArrayLike, confidence: float = 0.95, rate: bool | None = None
 ) -> Interval:
-    """Interval of mean@K for fresh questions and fresh members: both resampled, independently.
+    """Interval of mean@K for fresh questions and fresh members.
 
-    Percentiles of the pigeonhole bootstrap (Owen 2007, doi 10.1214/07-AOAS122), u' S v / (n K)
-    with multinomial counts u of the questions and v of the members; BCa's acceleration is not
-    defined for two crossed samples. It counts a response's noise about three times, so it is wide
-    where members hardly differ, and it is narrow where few members differ much
-    (`benchmarks/coverage.py` has figures).
-    All scores equal: `mean_interval` of the questions' means.
+    Student's t with two crossed random effects, from the analysis of variance (Searle, Casella
+    and McCulloch 1992, section 4.2). Variance: that of the questions' means / questions, plus
+    (MS members - MS rest) / (questions K) where that is above 0. Degrees of freedom: Satterthwaite
+    (1946), at least 1. Rates are cut to [0, 1]. No spread: `mean_interval` of the questions' means.
+    `benchmarks/coverage.py` has its coverage, beside that of questions alone.
 
     Args:
         scores: shape (questions, members), both >= 2; column j is one member throughout.
-        seed: of numpy's Philox, >= 0.
-        draws: number of resamples, >= 100.
         confidence: in (0, 0.999].
         rate: whether the metric is a share in [0, 1]; None: whether these values are.
 
@@ -149,62 +143,73 @@ def two_way_interval(
         UserError: on NaN or infinity, another shape, or a rate outside [0, 1].
     """
     table = per_member(scores)
-    _check_draws(seed, draws, confidence)
-    rates = are_rates(table, rate)
-    if np.ptp(table) < SAME:
-        return mean_interval(table.mean(axis=1), confidence, rates)
-    generator, width = _generator(seed), table.shape[1]
-    members = _counts(generator.integers(0, width, (draws, width)))
-    resampled = _two_way_sums(table, [members], generator) / table.size
-    return Interval(mean(table), *_percentiles(resampled, confidence), "two-way")
+    check_confidence(confidence)
+    rates, means = are_rates(table, rate), table.mean(axis=1)
+    half = _two_way_half(means, [table], confidence)
+    if not half:
+        return mean_interval(means, confidence, rates)
+    low, high = (0.0, 1.0) if rates else (-inf, inf)
+    center = mean(table)
+    return Interval(center, max(center - half, low), min(center + half, high), "two-way")
 
 
 def two_way_paired_interval(
     a: ArrayLike,
     b: ArrayLike,
-    shared_members: bool,
-    seed: int = 0,
-    draws: int = 10_000,
+    members: str,
     confidence: float = 0.95,
     rate: bool | None = None,
 ) -> Interval:
     """Interval of the difference of two arms' mean@K for fresh questions and fresh members.
 
-    `two_way_interval` with the questions resampled in common. Members are resampled in common
-    where column j is the same member in both arms, else for each arm by itself; then every
-    resample of the questions serves twice, the arms' members swapped, so that swapping the arms
-    flips the interval. No spread at all: `paired_interval` of the questions' means.
+    As `two_way_interval`, over the questions' differences, with the members' part of each arm
+    that has members. No spread: `paired_interval` of the questions' means.
 
     Args:
-        a, b: one shape (questions, members), both >= 2, the same questions in the same order.
-        shared_members: whether column j is the same member in both arms.
-        seed: of numpy's Philox, >= 0.
-        draws: number of resamples, >= 100; rounded up to even where members are not shared.
+        a, b: shapes (questions, members), both >= 2, the same questions in the same order.
+        members: whose columns are members: ``a``, ``b``, ``each`` (other members in each arm) or
+            ``shared`` (column j is the same member in both arms, of one shape). The columns of
+            an arm without members are samples, drawn afresh for every question.
         confidence: in (0, 0.999].
         rate: whether the metric is a share in [0, 1]; None: whether these values are.
 
     Raises:
-        UserError: on NaN or infinity, other or unequal shapes, or a rate outside [0, 1].
+        UserError: on NaN or infinity, other shapes or members, or a rate outside [0, 1].
     """
     one, other = per_member(a, "a"), per_member(b, "b")
-    same_shape(one, other)
-    _check_draws(seed, draws, confidence)
-    rates = are_rates(np.stack([one, other]), rate)
-    generator, width = _generator(seed), one.shape[1]
-    if shared_members:
-        members = _counts(generator.integers(0, width, (draws, width)))
-        sums = _two_way_sums(one - other, [members], generator)
-    else:
-        twice = _counts(generator.integers(0, width, (2 * ((draws + 1) // 2), width)))
-        first, second = twice[::2], twice[1::2]
-        weights = [np.hstack([first, second]), np.hstack([second, first])]
-        sums = _two_way_sums(np.hstack([one, -other]), weights, generator)
-    resampled = sums / one.size
-    if np.ptp(resampled) < SAME:
-        means = one.mean(axis=1), other.mean(axis=1)
-        return paired_interval(*means, seed, draws, confidence, rates)
-    ends = _percentiles(resampled, confidence)
-    return Interval(mean(one) - mean(other), *ends, "two-way")
+    check_confidence(confidence)
+    if members == "shared":
+        same_shape(one, other)
+    means = one.mean(axis=1), other.mean(axis=1)
+    gaps = differences(*means)
+    tables = {"a": [one], "b": [other], "each": [one, other]}
+    if members not in (*tables, "shared"):
+        raise UserError(f"members must be a, b, each or shared, received {members!r}")
+    of_members = [one - other] if members == "shared" else tables[members]
+    half = _two_way_half(gaps, of_members, confidence)
+    if not half:
+        rates = are_rates(np.concatenate([one.ravel(), other.ravel()]), rate)
+        return paired_interval(*means, confidence=confidence, rate=rates)
+    center = mean(one) - mean(other)
+    return Interval(center, center - half, center + half, "two-way")
+
+
+def _two_way_half(values: Floats, tables: list[Floats], confidence: float) -> float:
+    """Half the width: of the questions' values, and of each table of members; 0: no spread."""
+    n = len(values)
+    parts = [(float(values.var(ddof=1)) / n, n - 1)]
+    for table in tables:
+        k, means = table.shape[1], table.mean(axis=0)
+        rest = table - table.mean(axis=1, keepdims=True) - means + table.mean()
+        of_members = float(means.var(ddof=1)) / k
+        of_rest = float((rest**2).sum()) / ((n - 1) * (k - 1)) / (n * k)
+        if of_members > of_rest:
+            parts += [(of_members, k - 1), (-of_rest, (n - 1) * (k - 1))]
+    variance = sum(part for part, _ in parts)
+    if variance < SAME**2:
+        return 0.0
+    freedom = max(variance**2 / sum(part**2 / df for part, df in parts), 1.0)
+    return float(stdtrit(freedom, (1 + confidence) / 2)) * sqrt(variance)
 
 
 def _wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
@@ -242,11 +247,6 @@ def _bca(gaps: Floats, center: float, resampled: Floats, confidence: float) -> t
     return low, high
 
 
-def _percentiles(resampled: Floats, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
-    return low, high
-
-
 def _generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
@@ -256,25 +256,6 @@ def _questions(generator: np.random.Generator, n: int, draws: int) -> Iterator[I
     rows = max(CELLS // n, 1)
     for start in range(0, draws, rows):
         yield generator.integers(0, n, (min(rows, draws - start), n))
-
-
-def _counts(drawn: Ints) -> Ints:
-    """How often each of 0 ... n - 1 was drawn, for each row of n draws; same shape."""
-    rows, n = drawn.shape
-    places = drawn + n * np.arange(rows)[:, None]
-    return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n)
-
-
-def _two_way_sums(table: Floats, weights: list[Ints], generator: np.random.Generator) -> Floats:
-    """u' table v: a fresh u for each row v of the weights, the same u's for each weights."""
-    sums: list[list[Floats]] = [[] for _ in weights]
-    start = 0
-    for drawn in _questions(generator, len(table), len(weights[0])):
-        members = _counts(drawn) @ table
-        for own, weight in zip(sums, weights, strict=True):
-            own.append((members * weight[start : start + len(drawn)]).sum(axis=1))
-        start += len(drawn)
-    return np.concatenate([part for own in sums for part in own])
 
 
 def _check_draws(seed: int, draws: int, confidence: float) -> None:

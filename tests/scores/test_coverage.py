@@ -95,7 +95,7 @@ def test_only_the_two_way_interval_covers_fresh_members() -> None:
     rng = np.random.default_rng(0)
     ways: dict[str, Callable[[Any], iv.Interval]] = {
         "questions": lambda table: iv.mean_interval(table.mean(axis=1)),
-        "two-way": lambda table: iv.two_way_interval(table, draws=400),
+        "two-way": iv.two_way_interval,
     }
     found: dict[str, list[bool]] = {way: [] for way in ways}
     for _ in range(500):
@@ -103,4 +103,4 @@ def test_only_the_two_way_interval_covers_fresh_members() -> None:
         for way, interval in ways.items():
             found[way].append(holds(interval(table), 0.5))
     assert share(found["questions"]) < 0.85
-    assert share(found["two-way"]) >= 0.92
+    assert 0.93 <= share(found["two-way"]) <= 0.97

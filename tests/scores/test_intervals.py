@@ -10,10 +10,13 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from btrans_eval.errors import UserError
 from btrans_eval.scores import intervals as iv
@@ -203,7 +206,6 @@ def test_memory_is_bounded() -> None:
     a, b = rng.random((2, 10_000))
     tracemalloc.start()
     iv.paired_interval(a, b, draws=10_000)
-    iv.two_way_interval(rng.random((10_000, 8)), draws=500)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100e6
@@ -238,89 +240,97 @@ def test_equal_differences_without_a_range() -> None:
 # Fresh members too
 
 
-def slow_two_way(signed: list[Any], members: list[Any], stream: Any) -> list[float]:
-    """Every resample in full: questions drawn in common, the members as given for each arm."""
-    n, means = len(signed[0]), []
-    for columns in zip(*members, strict=True):
-        rows = stream.integers(0, n, n)
-        parts = [
-            table[np.ix_(rows, own)].mean() for table, own in zip(signed, columns, strict=True)
+def slow_two_way(values: Any, tables: list[Any], confidence: float = 0.95) -> float:
+    """Half the width, from the mean squares, in loops."""
+    n = len(values)
+    components = [(statistics.variance(values.tolist()) / n, n - 1)]
+    for table in tables:
+        k, whole = table.shape[1], table.mean()
+        rows, columns = table.mean(axis=1), table.mean(axis=0)
+        ms_members = n * sum((columns[j] - whole) ** 2 for j in range(k)) / (k - 1)
+        squares = [
+            (table[i, j] - rows[i] - columns[j] + whole) ** 2 for i in range(n) for j in range(k)
         ]
-        means.append(math.fsum(parts))
-    return means
+        ms_rest = math.fsum(squares) / ((n - 1) * (k - 1))
+        if ms_members > ms_rest:
+            components.append((ms_members / (n * k), k - 1))
+            components.append((-ms_rest / (n * k), (n - 1) * (k - 1)))
+    variance = sum(part for part, _ in components)
+    freedom = variance**2 / sum(part**2 / df for part, df in components)
+    return float(scipy.stats.t.ppf((1 + confidence) / 2, max(freedom, 1))) * variance**0.5
 
 
-def test_two_way_by_definition() -> None:
-    a, _ = tables()
-    stream = philox(3)
-    members = stream.integers(0, 6, (300, 6))
-    means = slow_two_way([a], [members], stream)
-    found = iv.two_way_interval(a, 3, 300, 0.9)
-    assert [*found[1:3]] == pytest.approx(np.quantile(means, [0.05, 0.95]).tolist(), abs=1e-12)
-    assert found.estimate == a.mean() and found.method == "two-way"
+@pytest.mark.parametrize("seed", range(5))
+def test_two_way_by_definition(seed: int) -> None:
+    a, _ = tables(seed=seed)
+    found = iv.two_way_interval(a, 0.9)
+    half = slow_two_way(a.mean(axis=1), [a], 0.9)
+    assert found[:3] == pytest.approx((a.mean(), a.mean() - half, a.mean() + half), abs=1e-12)
+    assert found.method == "two-way"
 
 
-def test_two_way_paired_by_definition() -> None:
-    a, b = tables()
-    stream = philox(3)
-    members = stream.integers(0, 6, (300, 6))
-    means = slow_two_way([a, -b], [members, members], stream)
-    found = iv.two_way_paired_interval(a, b, True, 3, 300)
-    assert [*found[1:3]] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=1e-12)
-    assert found.estimate == pytest.approx(a.mean() - b.mean(), abs=1e-15)
-
-    stream = philox(3)
-    members = stream.integers(0, 6, (300, 6))  # one row for the first arm, one for the second
-    state = stream.bit_generator.state
-    means = slow_two_way([a, -b], [members[::2], members[1::2]], stream)
-    stream.bit_generator.state = state
-    means += slow_two_way([a, -b], [members[1::2], members[::2]], stream)
-    found = iv.two_way_paired_interval(a, b, False, 3, 300)
-    assert [*found[1:3]] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=1e-12)
+def test_two_way_mean_squares_are_statsmodels() -> None:
+    """`slow_two_way` rests on these."""
+    a = tables(seed=1)[0] + np.linspace(0, 0.5, 6)
+    n, k = a.shape
+    long = {"y": a.ravel(), "row": np.repeat(np.arange(n), k), "member": np.tile(np.arange(k), n)}
+    table = anova_lm(ols("y ~ C(row) + C(member)", pd.DataFrame(long)).fit())
+    squares = table["sum_sq"] / table["df"]
+    components = [(a.mean(axis=1).var(ddof=1) / n, n - 1)]
+    components += [(squares["C(member)"] / (n * k), k - 1)]
+    components += [(-squares["Residual"] / (n * k), (n - 1) * (k - 1))]
+    variance = sum(part for part, _ in components)
+    freedom = variance**2 / sum(part**2 / df for part, df in components)
+    assert squares["C(member)"] > squares["Residual"]
+    half = scipy.stats.t.ppf(0.975, freedom) * variance**0.5
+    assert slow_two_way(a.mean(axis=1), [a]) == pytest.approx(half, rel=1e-9)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_two_way_paired_flips(shared: bool) -> None:
-    for seed in range(5):
-        a, b = tables(seed=seed)
-        ahead = iv.two_way_paired_interval(a, b, shared, draws=301)
-        back = iv.two_way_paired_interval(b, a, shared, draws=301)
-        assert ahead[:3] == pytest.approx((-back.estimate, -back.high, -back.low), abs=1e-12)
-
-
-def test_two_way_is_seeded_and_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
-    a, b = tables()
-    calls: list[Callable[..., iv.Interval]] = [
-        lambda seed: iv.two_way_interval(a, seed, 500),
-        lambda seed: iv.two_way_paired_interval(a, b, True, seed, 500),
-        lambda seed: iv.two_way_paired_interval(a, b, False, seed, 500),
-    ]
-    found = [call(0) for call in calls]
-    assert found == [call(0) for call in calls]
-    assert all(one != call(1) for one, call in zip(found, calls, strict=True))
-    monkeypatch.setattr(iv, "CELLS", 120)
-    for one, call in zip(found, calls, strict=True):
-        assert call(0) == pytest.approx(one, abs=1e-13)
+@pytest.mark.parametrize("seed", range(5))
+def test_two_way_paired_by_definition(seed: int) -> None:
+    a, b = tables(seed=seed)
+    wide = np.hstack([b, b[:, :2]])  # samples of a stock model: as many as one likes
+    for other, members, of_members in (
+        (b, "shared", [a - b]),
+        (b, "each", [a, b]),
+        (wide, "a", [a]),
+        (wide, "b", [wide]),
+    ):
+        gaps = a.mean(axis=1) - other.mean(axis=1)
+        half = slow_two_way(gaps, of_members)
+        found = iv.two_way_paired_interval(a, other, members)
+        gap = a.mean() - other.mean()
+        assert found[:3] == pytest.approx((gap, gap - half, gap + half), abs=1e-12)
+        flipped = {"a": "b", "b": "a"}.get(members, members)
+        back = iv.two_way_paired_interval(other, a, flipped)
+        assert back[:3] == pytest.approx((-gap, -found.high, -found.low), abs=1e-12)
 
 
 def test_two_way_sees_what_questions_alone_do_not() -> None:
     strict, lenient = np.zeros((50, 4)), np.zeros((50, 4))
     strict[:, 0], lenient[:, :3] = 1, 1  # every question is alike: the members differ
     assert iv.mean_interval(strict.mean(axis=1), rate=False).method == "no spread"
-    found = iv.two_way_interval(strict)
-    assert found[:3] == (0.25, 0, 0.75) and found.method == "two-way"
-    paired = iv.two_way_paired_interval(lenient, strict, False)
+    found = iv.two_way_interval(strict, rate=False)
+    half = scipy.stats.t.ppf(0.975, 3) * np.std([1, 0, 0, 0], ddof=1) / 2  # four members, one mean
+    assert found[:3] == pytest.approx((0.25, 0.25 - half, 0.25 + half))
+    assert iv.two_way_interval(strict)[:3] == pytest.approx((0.25, 0, 1))
+    paired = iv.two_way_paired_interval(lenient, strict, "each")
     assert paired.estimate == 0.5 and paired.low < 0.1
-    assert iv.two_way_paired_interval(strict, strict, True).method == "equal"
-    apart = iv.two_way_paired_interval(strict, strict, False)
-    assert apart.estimate == 0 and apart.low == pytest.approx(-apart.high) and apart.high > 0.4
+    assert iv.two_way_paired_interval(strict, strict, "shared").method == "equal"
+    assert iv.two_way_paired_interval(strict, strict, "each").high > 0.4
+
+
+def test_two_way_of_members_alike_is_over_questions() -> None:
+    """Where members differ less than chance, their part is left out, and no part is below 0."""
+    a = np.random.default_rng(0).random((30, 1)) + np.zeros((1, 4))
+    assert iv.two_way_interval(a)[:3] == pytest.approx(iv.mean_interval(a[:, 0])[:3], abs=1e-12)
 
 
 def test_two_way_without_spread() -> None:
     thirds = np.full((30, 4), 1 / 3)
     assert iv.two_way_interval(thirds) == iv.mean_interval(thirds[:, 0])
     assert iv.two_way_interval(thirds, rate=False).method == "no spread"
-    paired = iv.two_way_paired_interval(thirds, np.zeros((30, 4)), False)
+    paired = iv.two_way_paired_interval(thirds, np.zeros((30, 4)), "each")
     assert paired == pytest.approx(iv.paired_interval(thirds[:, 0], np.zeros(30)), abs=1e-15)
 
 
@@ -346,8 +356,10 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: iv.two_way_interval([[1.0, 0.0], [0.0, math.nan]]), "finite.*question 1"),
     (lambda: iv.two_way_interval(np.zeros((0, 3))), r"\(0, 3\)"),
     (lambda: iv.two_way_interval([[1, 0], [0, 3]], rate=True), "rates.*3"),
-    (lambda: iv.two_way_paired_interval(np.eye(2), np.eye(3), True), "same shape"),
-    (lambda: iv.two_way_paired_interval(np.eye(2), np.eye(2), True, draws=1), "draws must be"),
+    (lambda: iv.two_way_interval(np.eye(2), 1.0), "confidence must be"),
+    (lambda: iv.two_way_paired_interval(np.eye(2), np.eye(3)[:2], "shared"), "same shape"),
+    (lambda: iv.two_way_paired_interval(np.eye(2), np.eye(3), "each"), "same shape"),
+    (lambda: iv.two_way_paired_interval(np.eye(2), np.eye(2), "both"), "members must be.*both"),
 ]
 
 
