@@ -213,9 +213,9 @@ def _side(
     task: Mapping[str, Any], joined: JoinedTask, arm: Arm, kinds: Sequence[str]
 ) -> Side:  # fmt: skip
     questions = joined.arms[arm.name]
-    votes = any(one.label is not None for question in questions for one in question.responses)
-    columns = tuple(columns_of(question, votes, bool(task["binary"])) for question in questions)
     metrics, calls = task["arms"][arm.name]["metrics"], len(questions[0].responses)
+    votes = _column("maj", calls) in metrics
+    columns = tuple(columns_of(question, votes, bool(task["binary"])) for question in questions)
     numbers = {}
     for kind in kinds:
         column = _column(kind, calls)

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.compare.columns import are_shares, arm_on_task, table_of
+from btrans_eval.compare.columns import are_shares, arm_on_task, have_votes, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
 from btrans_eval.scores import stats
@@ -74,7 +74,8 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     up = task.higher_is_better
     scores = {one.score for each in everything for one in each.responses}
     binary = up and scores <= {0, 1, None}  # pass@k is about being right
-    values = {name: table_of(questions, binary, up) for name, questions in task.arms.items()}
+    votes = have_votes(everything, up)
+    values = {name: table_of(questions, votes, binary, up) for name, questions in task.arms.items()}
     calls = {name: len(questions[0].responses) for name, questions in task.arms.items()}
     on_task = {
         arm.name: arm_on_task(task.arms[arm.name], values[arm.name], arm.has_members)
@@ -109,9 +110,10 @@ def _narrow(arms: Mapping[str, Mapping[str, Any]], questions: int) -> list[str]:
     ]
     if all(questions * min(share, 1 - share) >= FEW for share in shares if 0 <= share <= 1):
         return []
+    edge = min(round(100 * FEW / questions), 50)
     return [
-        f"intervals of shares nearer than {round(100 * FEW / questions)} points to 0 or 100% are "
-        f"narrow at {questions} questions: they hold the truth 85 to 94 times in 100, not 95"
+        f"intervals of shares nearer than {edge} points to 0 or 100% are narrow at {questions} "
+        "questions: they hold the truth 85 to 94 times in 100, not 95"
     ]
 
 
@@ -132,8 +134,8 @@ def _seeds(arms: Sequence[Arm], tasks: Sequence[Mapping[str, Any]]) -> list[dict
     found = []
     for family, names in families.items():
         for task in tasks if len(names) > 1 else ():
-            metrics = task["arms"][names[0]]["metrics"]
-            for metric in metrics:
+            tables = [task["arms"][name]["metrics"] for name in names]
+            for metric in [one for one in tables[0] if all(one in other for other in tables)]:
                 values = [task["arms"][name]["metrics"][metric]["estimate"] for name in names]
                 spread = stats.seed_spread(values)._asdict()
                 found.append({"family": family, "task": task["name"], "metric": metric, **spread})
@@ -146,17 +148,19 @@ def sentence(task: Mapping[str, Any]) -> str:
     chosen = next((pair for pair in pairs if pair["metric"].startswith("maj")), None)
     chosen = chosen or next(iter(pairs), None)
     questions = f"{task['questions']} question{'s' if task['questions'] != 1 else ''}"
-    if chosen is None:
+    if chosen is None and task["metric"] is None:
         return f"Responses to this task have no score; its numbers are diversity; {questions}."
+    if chosen is None:
+        return f"No two arms have an equal number of calls or one call; {questions}."
     what, _, k = chosen["metric"].partition("@")
     nouns = {"maj": "vote", "mean": "mean score", "pass": "Pass@K (any right)"}
     scale, unit = (100, "points ") if task["shares"] else (1, "")
     gap, low, high = chosen["difference"], chosen["low"], chosen["high"]
     side = "above" if gap > 0 else "below"
     size = f"{scale * abs(gap):.1f} {unit}{side}" if gap else "level with"
-    said = (
-        f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} that of {chosen['b']}"
-    )
+    single = chosen["label"].startswith("1 call against")
+    rival = f"the one call of {chosen['b']}" if single else f"that of {chosen['b']}"
+    said = f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} {rival}"
     if low is None or high is None:
         return f"{said} ({chosen['label']}); {questions}, which bounds nothing."
     ends = f"95% interval {scale * low:.1f} to {scale * high:.1f}"

@@ -42,13 +42,20 @@ def columns_of(
     return found | {name: recorded[name] for name in RECORDED if name in recorded}
 
 
+def have_votes(questions: Sequence[Question], higher_is_better: bool) -> bool:
+    """Whether a task's answers vote: some arm has one, and scores are shares of being right.
+
+    An arm without any valid answer has a vote too, which is wrong throughout.
+    """
+    labelled = any(one.label is not None for each in questions for one in each.responses)
+    return labelled and higher_is_better and are_shares(questions)
+
+
 def table_of(
-    questions: Sequence[Question], binary: bool, higher_is_better: bool = True
+    questions: Sequence[Question], votes: bool, binary: bool, higher_is_better: bool = True
 ) -> dict[str, Floats]:
     """The arm's columns, each of shape (questions,); only those that every question has."""
-    responses = [one for question in questions for one in question.responses]
-    votes = len(questions[0].responses) > 1 and any(one.label is not None for one in responses)
-    votes = votes and are_shares(questions)  # a vote shares credit, which other scores are not
+    votes = votes and len(questions[0].responses) > 1
     rows = [columns_of(question, votes, binary, higher_is_better) for question in questions]
     names = [name for name in rows[0] if all(name in row for row in rows)]
     return {name: np.array([row[name] for row in rows]) for name in names}

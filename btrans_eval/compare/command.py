@@ -65,6 +65,8 @@ def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str
         path = Path(arm["folder"]).resolve()
         if path.is_relative_to(folder.resolve()):  # so that the folder can be moved
             arm["folder"] = str(path.relative_to(folder.resolve()))
+        else:
+            arm["folder"] = str(path)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")

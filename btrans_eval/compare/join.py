@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from btrans_eval.errors import UserError
@@ -47,6 +48,7 @@ class JoinedTask:
         higher_is_better: whether a higher score is better.
         documents: the shared questions, sorted.
         arms: by arm, its questions in the order of ``documents``.
+        mixed: by arm, how many members' likelihoods each answer is the mean of; else 1.
         warnings: why the arms are not really comparable (only where the user insisted).
         statements: what differs and may.
     """
@@ -57,6 +59,7 @@ class JoinedTask:
     higher_is_better: bool
     documents: tuple[str, ...]
     arms: Mapping[str, tuple[Question, ...]]
+    mixed: Mapping[str, int]
     warnings: tuple[str, ...]
     statements: tuple[str, ...]
 
@@ -66,21 +69,36 @@ def as_arm(run: Run) -> Arm:
     used = run.population
     stock = used is not None and used["sigma"] == 0 and used["mu"] == 0
     kind = "other" if used is None else "stock" if stock else "population"
-    kwargs = _generation(run)
-    is_sampled = bool(kwargs.get("do_sample", (kwargs.get("temperature") or 0) > 0))
-    temperature = float(kwargs.get("temperature", 1.0)) if is_sampled else None
-    alone = kind == "stock" and not is_sampled
+    temperature = _temperature(run)
+    alone = kind == "stock" and temperature is None
     single = all(
         len(question.responses) == 1
         for task in run.tasks.values()
         for question in task.questions.values()
     )
-    return Arm(run.name, run, kind, is_sampled, temperature, alone or single)
+    return Arm(run.name, run, kind, temperature is not None, temperature, alone or single)
 
 
-def _generation(run: Run) -> Mapping[str, Any]:
-    configs = [task.config.get("generation_kwargs") or {} for task in run.tasks.values()]
-    return {**(configs[0] if configs else {}), **(run.config.get("gen_kwargs") or {})}
+def _temperature(run: Run) -> float | None:
+    """The temperature that the run's responses are sampled at; None where they are greedy."""
+    found: dict[float | None, str] = {}
+    for task in run.tasks.values():
+        own = task.config.get("generation_kwargs")
+        if own:
+            given = {**own, **(run.config.get("gen_kwargs") or {})}
+            warm = given.get("temperature")
+            is_sampled = bool(given.get("do_sample", (warm or 0) > 0))
+            found[float(1.0 if warm is None else warm) if is_sampled else None] = task.name
+    if len(found) > 1:
+        said = ", ".join(
+            f"{task} {'greedy' if warm is None else f'at temperature {warm:g}'}"
+            for warm, task in found.items()
+        )
+        raise UserError(
+            f"compare: {run.name} decodes its tasks differently ({said}); run them alike with "
+            "--gen_kwargs, or as runs of their own"
+        )
+    return next(iter(found), None)
 
 
 def join(arms: Sequence[Arm], insist: bool = False) -> list[JoinedTask]:
@@ -153,21 +171,34 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         if any(len(each[document].responses) != calls[arm.name] for document in common):
             raise UserError(f"compare: {arm.name} has questions of {name} with other numbers of "
                             "responses; run it again")  # fmt: skip
-    for arm, tasks in zip(arms, runs, strict=True):
+    for arm, tasks, each_of in zip(arms, runs, questions, strict=True):
         _refuse_votes(arm, tasks)
+        _refuse_holes(name, arm, [each_of[document] for document in common])
     metrics = {task.metric for tasks in runs for task in tasks}
     if len(metrics) > 1:
         warnings.append(f"the arms are scored by different metrics ({_text(metrics)})")
+    up = runs[0][0].higher_is_better
+    if not up:
+        statements.append("less is better")
+    if len(runs[0]) > 1:
+        statements.append("every question weighs the same, whatever the harness's group weights")
+    mixed = {arm.name: tasks[0].mixed for arm, tasks in zip(arms, runs, strict=True)}
+    statements += [
+        f"each answer of {arm} is that of the mean likelihood of {members} members"
+        for arm, members in mixed.items()
+        if members > 1
+    ]
     return JoinedTask(
         name=name,
         parts=tuple(task.task for task in runs[0]),
         metric=runs[0][0].metric,
-        higher_is_better=runs[0][0].higher_is_better,
+        higher_is_better=up,
         documents=tuple(common),
         arms={
             arm.name: tuple(each[document] for document in common)
             for arm, each in zip(arms, questions, strict=True)
         },
+        mixed=mixed,
         warnings=tuple(warnings),
         statements=tuple(statements),
     )
@@ -178,10 +209,24 @@ def _refuse_votes(arm: Arm, tasks: Sequence[TaskRun]) -> None:
     for task in tasks:
         if task.calls > 1:
             raise UserError(
-                f"compare: {arm.name} holds the winner of a vote of {task.calls} members for "
-                f"{task.name}, which is no single response; run it again with btrans-eval run "
-                f"--repeats {task.calls} (with a store nothing is generated twice)"
+                f"compare: {arm.name} holds the winner of a vote of {task.calls} responses for "
+                f"{task.name}, which is no single response; run the task without a vote of its "
+                f"own, with btrans-eval run --repeats {task.calls} (with a store nothing is "
+                "generated twice)"
             )
+
+
+def _refuse_holes(name: str, arm: Arm, questions: Sequence[Question]) -> None:
+    """Refuse a task of which some responses have a score and some have none, or no number."""
+    scores = [[one.score for one in question.responses] for question in questions]
+    if all(score is None for row in scores for score in row):
+        return
+    missing = [any(score is None or not isfinite(score) for score in row) for row in scores]
+    if any(missing):
+        raise UserError(
+            f"compare: {sum(missing)} of {len(missing)} questions of {name} have no score in "
+            f"{arm.name}; run it again, or leave the task out"
+        )
 
 
 def _questions(arm: Arm, tasks: Sequence[TaskRun]) -> dict[str, Question]:

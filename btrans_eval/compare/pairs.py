@@ -39,11 +39,12 @@ def pairs_of(
         other = "mean" if against_one else _column(kind, few)
         if name not in values[a.name] or other not in values[b.name]:
             continue
-        if against_one and kind == "pass":
-            continue  # an oracle over K calls is no match for one call
+        if kind == "pass" and (against_one or many == 1):
+            continue  # an oracle over K calls is no match for one call; over one it is the mean
         pair = _pair(values[a.name][name], values[b.name][other])
         is_primary = (
-            not against_one
+            many == few > 1
+            and a.run.results.get("model_name") == b.run.results.get("model_name")
             and (a.kind, a.is_sampled) == ("population", False)
             and (b.kind, b.is_sampled) == ("stock", True)
         )
@@ -51,7 +52,7 @@ def pairs_of(
             "a": a.name,
             "b": b.name,
             "metric": name if kind != "mean" else f"mean@{many}",
-            "label": f"1 call against {many}" if against_one else _each(many),
+            "label": _label(many, few, task.mixed[a.name], task.mixed[b.name]),
             "primary": is_primary,
         }
         if kind == "mean" and not against_one and many > 1:
@@ -60,8 +61,13 @@ def pairs_of(
     return found
 
 
-def _each(calls: int) -> str:
-    return "1 call each" if calls == 1 else f"{calls} calls each"
+def _label(many: int, few: int, mixed_a: int, mixed_b: int) -> str:
+    """What each of the two spends on a question."""
+    if max(mixed_a, mixed_b) > 1:
+        return f"mean likelihood of {mixed_a} against {mixed_b}"
+    if many != few:
+        return f"1 call against {many}"
+    return "1 call each" if many == 1 else f"{many} calls each"
 
 
 def _column(kind: str, calls: int) -> str:
@@ -79,6 +85,8 @@ def _pair(a: Floats, b: Floats) -> dict[str, Any]:
     ends = bca
     if bca["method"] == "bca":
         ends = {**as_dict(intervals.mean_interval(a - b, rate=False)), "method": "paired t"}
+        if rate:  # a difference of shares
+            ends |= {"low": max(ends["low"], -1.0), "high": min(ends["high"], 1.0)}
     binary = bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
     return {
         "difference": ends["estimate"],

@@ -225,7 +225,7 @@ class View:
         for metric, values in scores.items():
             up = bool(self._task.higher_is_better().get(metric, True))
             of_metric = score_columns(values, up, binary[metric])
-            if labels is not None and bounded[metric]:
+            if labels is not None and bounded[metric] and up:
                 of_metric |= vote_columns(labels, values)
             columns |= {f"{metric}:{name}": value for name, value in of_metric.items()}
         return columns | (answer_columns(labels) if labels is not None else {})

@@ -124,6 +124,7 @@ def _responses(question: Question, cap: int) -> dict[str, Any]:
     vote = None
     if known and len(known) == len(scores):
         voted = len(scores) > 1 and any(label is not None for label in labels)
+        voted = voted and all(0 <= score <= 1 for score in known)
         if voted or len(scores) == 1:
             vote = maj_at_k(labels, known, len(known)) if voted else known[0]
     return {

@@ -41,7 +41,10 @@ def picture_of(task: Task, arms: Sequence[Arm], looks: Mapping[str, Look]) -> Pi
             axes.set_ylim(-0.02, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel(_NAMES[diversity])
-        axes.set_ylabel("score of the vote (of the one call)")
+        kinds = {accuracy(task, arm.name)[0] for arm in arms if task.calls(arm.name) > 1}
+        axes.set_ylabel(
+            "mean score" if kinds == {"mean"} else "score of the vote (of the one call)"
+        )
         legend(drawn, axes)
         name = file_name("diversity", task.name)
         return picture(name, "Score against diversity", _CAPTION, drawn)
@@ -54,13 +57,13 @@ def measure(task: Task) -> str | None:
 
 
 def steps(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Stock and population arms of the same sampling; a lone stock arm serves every population."""
+    """Stock and population arms of the same sampling."""
     stock = [arm for arm in arms if arm.kind == "stock"]
     found = []
     for arm in arms:
         if arm.kind == "population":
             same = [one for one in stock if one.temperature == arm.temperature]
-            found += [(one.name, arm.name) for one in (same or stock)[:1]]
+            found += [(one.name, arm.name) for one in same[:1]]
     return found
 
 

@@ -77,7 +77,7 @@ def test_missing_scores(tmp_path, score):
     lines = file.read_text().splitlines(keepends=True)
     lines[1] = lines[1].replace('\\"score\\": 0.0', f'\\"score\\": {score}', 1)
     file.write_text("".join(lines))
-    assert "row 1 of stock@0.7 has a response with score" in refused(tmp_path)
+    assert f"1 of 3 questions of {SCORED} have no score in stock@0.7" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 0.9])

@@ -1,69 +1,15 @@
-"""Read finished runs from disk: every response with its answer, class and score.
-
-What is read is what the harness wrote with ``--output_path … --log_samples``, for any model type.
-"""
+"""Finished runs: every task with its questions, and what decides whether runs can be compared."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
-
-
-@dataclass(frozen=True)
-class Response:
-    """One response to a question.
-
-    Attributes:
-        text: the response.
-        answer: what was read from it; None where it is invalid, or where nothing was read.
-        label: class of the answer among the question's answers; None where it is invalid.
-        score: what the task's metric gives this response alone; None where it has none.
-        member: the member that gave it; 0 for a model that is no population.
-        sample: which of this member's responses it is, from 0.
-        tokens: generated tokens, where the engine counted.
-        truncated: whether the limit cut it, where the engine knows.
-    """
-
-    text: str
-    answer: str | None
-    label: int | None
-    score: float | None
-    member: int
-    sample: int
-    tokens: int | None
-    truncated: bool | None
-
-
-@dataclass(frozen=True)
-class Question:
-    """One row of a benchmark, and all that a run said to it.
-
-    Attributes:
-        document: SHA-256 of the row, our own; what runs are joined on.
-        target: SHA-256 of the gold answer as text.
-        prompt: SHA-256 of the prompt.
-        doc_id: number of the row, for people.
-        asked: the prompt.
-        gold: the gold answer as text.
-        responses: in order of r = 0 … K−1.
-        columns: the question's numbers, by column.
-    """
-
-    document: str
-    target: str
-    prompt: str
-    doc_id: int
-    asked: str
-    gold: str
-    responses: tuple[Response, ...]
-    columns: Mapping[str, float]
+from btrans_eval.results.rows import Question, chosen_from, metric_of, question_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +23,7 @@ class TaskRun:
         metric: the metric that scores single responses; None where they have no score.
         higher_is_better: whether a higher score of that metric is better.
         calls: how many responses each recorded one was chosen from: 1, or K for a vote's winner.
+        mixed: how many members' likelihoods each recorded answer is the mean of; else 1.
         settings: what must be equal for two runs to be comparable, in words.
         config: the harness's configuration of the task.
         questions: by document.
@@ -88,6 +35,7 @@ class TaskRun:
     metric: str | None
     higher_is_better: bool
     calls: int
+    mixed: int
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
     questions: Mapping[str, Question]
@@ -125,12 +73,6 @@ class Run:
         """How many questions of each task could not be scored."""
         failed: Mapping[str, int] = self.config.get("btrans_scores", {}).get("failed_questions", {})
         return failed
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value as canonical JSON, in hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load(path: str | Path, name: str | None = None) -> Run:
@@ -191,8 +133,8 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
     used = (results["config"].get("btrans") or {}).get("tasks", {}).get(task, {})
     ups = results.get("higher_is_better", {}).get(task, {})
     for pipeline, of_pipeline in rows.items():
-        metric = _metric(of_pipeline[0])
-        questions = [_question(row, metric, used.get("members")) for row in of_pipeline]
+        metric = metric_of(of_pipeline[0], config)
+        questions = [question_of(row, metric, used.get("members")) for row in of_pipeline]
         yield TaskRun(
             name=task if len(rows) == 1 else f"{task}:{pipeline}",
             task=task,
@@ -200,7 +142,8 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
             metric=metric,
             # a viewed task's metric is declared by its columns
             higher_is_better=ups.get(metric, ups.get(f"{metric}:mean", True)) is not False,
-            calls=used.get("members", 1) if used.get("returned") == "vote" else 1,
+            calls=chosen_from(of_pipeline[0], config, used),
+            mixed=used.get("members", 1) if used.get("returned") == "mean likelihood" else 1,
             settings=_settings(task, results),
             config=config,
             questions=_by_document(questions),
@@ -238,62 +181,3 @@ def _settings(task: str, results: Mapping[str, Any]) -> dict[str, Any]:
         "generation limit": generation.get("max_gen_toks"),
         "stop strings": generation.get("until"),
     }
-
-
-def _metric(row: Mapping[str, Any]) -> str | None:
-    """The metric of single responses: of a population task its own, else the first."""
-    if (scored := _scored(row)) is not None:
-        return next(iter(scored[0]["scores"]), None)
-    return next((name for name in row["metrics"] if _is_number(row.get(name))), None)
-
-
-def _scored(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """What we logged for each response; None for a task that is not viewed as a population's."""
-    (filtered,) = row["filtered_resps"] if len(row["filtered_resps"]) == 1 else ([],)
-    if not isinstance(filtered, list) or not filtered:
-        return None
-    try:
-        found = [json.loads(one) for one in filtered]
-    except ValueError:
-        return None
-    ours = all(isinstance(one, dict) and {"answer", "scores"} <= set(one) for one in found)
-    return found if ours else None
-
-
-def _question(row: Mapping[str, Any], metric: str | None, members: int | None) -> Question:
-    texts = [text for texts in row["resps"] for text in texts]
-    scored = _scored(row)
-    if scored is None:  # one response, scored by the task's own metric
-        score = row.get(metric) if metric else None
-        value = None if score is None else float(score)
-        responses = [Response(str(texts[0]), None, None, value, 0, 0, None, None)]
-    else:
-        responses = [
-            Response(
-                text=text,
-                answer=one["answer"],
-                label=one["class"],
-                score=one["scores"].get(metric),
-                member=place % (members or 1),
-                sample=place // (members or 1),
-                tokens=one["tokens"],
-                truncated=one["truncated"],
-            )
-            for place, (text, one) in enumerate(zip(texts, scored, strict=False))
-        ]
-    prompt = next(iter(next(iter(row["arguments"].values())).values()))
-    columns = {name: float(row[name]) for name in row["metrics"] if _is_number(row.get(name))}
-    return Question(
-        document=digest(row["doc"]),
-        target=digest(str(row["target"])),
-        prompt=digest(str(prompt)),
-        doc_id=int(row["doc_id"]),
-        asked=str(prompt),
-        gold=str(row["target"]),
-        responses=tuple(responses),
-        columns=columns,
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,9 @@
+"""Read finished runs from disk: every response with its answer, class and score.
+
+What is read is what the harness wrote with ``--output_path … --log_samples``, for any model type.
+"""
+
+from btrans_eval.results.rows import Question, Response, digest
+from btrans_eval.results.runs import Run, TaskRun, load
+
+__all__ = ["Question", "Response", "Run", "TaskRun", "digest", "load"]

@@ -1,0 +1,182 @@
+"""Runs that must not be taken for what they are not: votes, mixtures, no answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import finished_runs
+import pytest
+
+from btrans_eval import results
+from btrans_eval.compare import command
+from btrans_eval.errors import UserError
+from btrans_eval.report.report import write as write_report
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def change_results(folder: Path, change: Change) -> None:
+    file = folder / "results_2026.json"
+    document = json.loads(file.read_text())
+    change(document)
+    file.write_text(json.dumps(document))
+
+
+def change_rows(folder: Path, task: str, change: Change) -> None:
+    file = folder / f"samples_{task}_2026.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        change(row)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def plain(row: dict[str, Any]) -> None:
+    """As a task of the harness writes it, with a vote of its own."""
+    row["filtered_resps"], row["filter"] = ["4"], "maj@3"
+    row["metrics"], row["exact_match"] = ["exact_match"], 1.0
+
+
+def pair(folder: Path, **settings: Any) -> dict[str, Path]:
+    runs = {"population": folder / "population", "stock": folder / "stock"}
+    finished_runs.write_run(runs["population"], 0.01, False, **settings)
+    finished_runs.write_run(runs["stock"], 0.0, True, **settings)
+    return runs
+
+
+def compared(folder: Path, runs: dict[str, Path]) -> dict[str, Any]:
+    return command.write(runs, folder / "out")["tasks"][0]
+
+
+def test_a_vote_of_the_harness_is_no_single_response(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    steps = [{"function": "take_first_k", "k": 3}, {"function": "majority_vote"}]
+    for folder in runs.values():
+        change_rows(folder, "sums", plain)
+        change_results(
+            folder,
+            lambda r: r["configs"]["sums"].update(filter_list=[{"name": "maj@3", "filter": steps}]),
+        )
+    assert results.load(runs["stock"]).tasks["sums"].calls == 3
+    with pytest.raises(UserError, match="winner of a vote of 3 responses for sums"):
+        compared(tmp_path, runs)
+
+
+def test_tasks_of_one_run_must_be_sampled_alike(tmp_path: Path) -> None:
+    runs = pair(tmp_path)
+    warm = {"do_sample": True, "temperature": 0.9}
+    for folder in runs.values():
+        change_results(folder, lambda r: r["config"].update(gen_kwargs={}))
+        change_results(folder, lambda r: r["configs"]["sums"].update(generation_kwargs=warm))
+    with pytest.raises(UserError, match="population decodes its tasks differently.*0.9"):
+        compared(tmp_path, runs)
+    for folder in runs.values():  # a task that generates nothing says nothing
+        change_results(folder, lambda r: r["configs"]["stories"].update(generation_kwargs=None))
+    arms = command.write(runs, tmp_path / "out")["arms"]
+    assert [arm["temperature"] for arm in arms] == [0.9, 0.9]
+
+
+def no_answer(row: dict[str, Any]) -> None:
+    scored = [json.loads(one) for one in row["filtered_resps"][0]]
+    scored = [{**one, "answer": None, "class": None, "scores": {"score": 0.0}} for one in scored]
+    row["filtered_resps"] = [[json.dumps(one) for one in scored]]
+
+
+def test_an_arm_without_any_answer_votes_wrong(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    change_rows(runs["population"], "sums", no_answer)
+    found = compared(tmp_path, runs)
+    metrics = found["arms"]["population"]["metrics"]
+    assert metrics["maj@4"]["estimate"] == 0 and metrics["invalid_rate"]["estimate"] == 1
+    assert [one["metric"] for one in found["pairs"] if one["primary"]] == [
+        "mean@4", "maj@4", "pass@4",
+    ]  # fmt: skip
+    assert "the vote of population" in found["sentence"]
+    write_report(tmp_path / "out", encoder=None)
+
+
+def test_mean_likelihoods_are_labelled_and_not_primary(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["choice"], calls=1)
+    used = {"members": 8, "returned": "mean likelihood"}
+    change_results(
+        runs["population"], lambda r: r["config"]["btrans"].update(tasks={"choice": used})
+    )
+    found = compared(tmp_path, runs)
+    (only,) = found["pairs"]
+    assert only["label"] == "mean likelihood of 8 against 1" and not only["primary"]
+    assert any("mean likelihood of 8 members" in said for said in found["statements"])
+
+
+def test_lower_is_better_has_no_vote_and_says_so(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    for folder in runs.values():
+        change_results(folder, lambda r: r.update(higher_is_better={"sums": {"score": False}}))
+    found = compared(tmp_path, runs)
+    assert "less is better" in found["statements"]
+    assert not any(name.startswith("maj@") for name in found["arms"]["stock"]["metrics"])
+
+
+def test_perplexity_is_no_metric_of_a_row_and_a_boolean_is(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["words"], calls=1)
+
+    def row(row: dict[str, Any]) -> None:
+        row["filtered_resps"] = [["-2.5", "True"]]
+        row["metrics"], row["perplexity"], row["acc"] = ["perplexity", "acc"], -2.5, True
+
+    declared = [{"metric": "perplexity", "aggregation": "perplexity"}, {"metric": "acc"}]
+    for folder in runs.values():
+        change_rows(folder, "words", row)
+        change_results(folder, lambda r: r["configs"]["words"].update(metric_list=declared))
+    found = compared(tmp_path, runs)
+    assert found["metric"] == "acc" and found["arms"]["stock"]["metrics"]["mean"]["estimate"] == 1
+
+
+def test_some_missing_scores_are_refused(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+
+    def hole(row: dict[str, Any]) -> None:
+        if row["doc_id"] == 3:
+            scored = [{**json.loads(one), "scores": {}} for one in row["filtered_resps"][0]]
+            row["filtered_resps"] = [[json.dumps(one) for one in scored]]
+
+    change_rows(runs["stock"], "sums", hole)
+    with pytest.raises(UserError, match="1 of 6 questions of sums have no score in stock"):
+        compared(tmp_path, runs)
+
+
+def test_pooled_groups_say_how(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums", "more"], group="all")
+    found = compared(tmp_path, runs)
+    assert any("every question weighs the same" in said for said in found["statements"])
+
+
+def test_a_population_of_another_model_is_exploratory(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    change_results(runs["stock"], lambda r: r.update(model_name="org/other"))
+    assert not any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
+
+
+def test_differences_of_shares_stay_within_them(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"], questions=3)
+    change_rows(runs["population"], "sums", no_answer)
+    found = compared(tmp_path, runs)
+    assert all(-1 <= one["low"] <= one["high"] <= 1 for one in found["pairs"])
+    assert any("nearer than 50 points" in said for said in found["statements"])
+
+
+def test_relative_runs_outside_the_folder_can_be_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair(tmp_path, tasks=["sums"])
+    monkeypatch.chdir(tmp_path)
+    runs = {name: Path(name) for name in ("population", "stock")}
+    command.write(runs, Path("elsewhere/out"))
+    assert write_report(Path("elsewhere/out"), encoder=None).is_file()
+
+
+def test_a_reference_is_one_call_in_the_sentence(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    change_results(runs["stock"], lambda r: r["config"].update(gen_kwargs={"do_sample": False}))
+    assert "the one call of stock (1 call against 4)" in compared(tmp_path, runs)["sentence"]
