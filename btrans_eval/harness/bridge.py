@@ -109,7 +109,7 @@ def check_run(run: Any) -> None:
     from btrans_eval.harness import command
 
     own, _ = split_arguments(run.model_args)
-    config = PopulationConfig(**{"sigma": 0.0, **own})
+    config = PopulationConfig(**own)
     if run.use_cache:
         refuse_cache()
     if (run.cache_requests or {}).get("cache_requests"):

@@ -11,6 +11,7 @@ from lm_eval.models.utils import Collator
 from tqdm import tqdm
 
 from btrans_eval.config import PopulationConfig
+from btrans_eval.errors import UserError
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.plan import Question, share_of_rank
 from btrans_eval.harness.ranks import Ranks
@@ -31,6 +32,7 @@ class MemberLikelihoods(ABC):
 
     population_config: PopulationConfig
     _population: Population
+    _calibration: dict[str, Any] | None
     _ranks: Ranks
     _log: ResponseLog | None
     _shelf: Shelf | None
@@ -38,6 +40,7 @@ class MemberLikelihoods(ABC):
     _used: dict[str, dict[str, Any]]
     _bound_member: int | None = None
     _asked_by: str = ""
+    _fed: Sequence[tuple[tuple[int, ...], int]] = ()
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
         """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
@@ -143,6 +146,7 @@ class MemberLikelihoods(ABC):
 
         def score(groups: list[list[int]]) -> list[Scored]:
             some = [requests[index] for group in groups for index in group]
+            self._fed = [self._fed_tokens(request) for request in some]
             return super(MemberLikelihoods, self)._loglikelihood_tokens(  # type: ignore[misc, no-any-return]
                 some, disable_tqdm=True, override_bs=override_bs and len(groups)
             )
@@ -156,6 +160,31 @@ class MemberLikelihoods(ABC):
             for index, value in new:
                 known[index] = value
             progress.update(len(new))
+
+    def _fed_tokens(self, request: Tokens) -> tuple[tuple[int, ...], int]:
+        """The tokens of a request's row, and the index of the last of its context."""
+        _, context, continuation = request
+        row = (context + continuation)[-(self.max_length + 1) :][:-1]  # type: ignore[attr-defined]
+        return tuple(row), max(len(row) - len(continuation), 0)
+
+    def _first_noisy(self, rows: Sequence[Sequence[int]]) -> list[int] | None:
+        """Where the noise of each row begins, padded on the right; None: at its first token.
+
+        Raises:
+            UserError: if a row may be either of two requests.
+        """
+        if self._population.noise_from == "prompt":
+            return None
+        found = []
+        for row in rows:
+            starts = {start for fed, start in self._fed if tuple(row[: len(fed)]) == fed}
+            if len(starts) != 1:
+                raise UserError(
+                    "noise_from: generation cannot tell two requests of a batch apart that feed "
+                    "the same tokens with different contexts; use batch_size=1"
+                )
+            found.append(starts.pop())
+        return found
 
     def _places(self, requests: Sequence[Tokens], batches: list[list[list[int]]]) -> list[Place]:
         """Where each request's score is kept.

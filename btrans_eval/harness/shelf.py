@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from btrans_eval.harness.response import Response
@@ -98,8 +99,10 @@ def describe_noise(population: Population) -> str:
     """The noise in a few words, for listings."""
     if population.is_stock:
         return "none"
-    said = f"sigma={population.sigma:g} {population.prior}"
+    amount = "" if population.sigma is None else f"sigma={population.sigma:g} "
+    said = amount + Path(population.prior).name
     said += f" mu={population.mu:g}" if population.mu else ""
     said += f" norms={population.norms}" if population.norms != "all" else ""
     said += " noise=token" if population.noise == "token" else ""
+    said += " noise_from=generation" if population.noise_from == "generation" else ""
     return f"{said} seed={population.seed}"

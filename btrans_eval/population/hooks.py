@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,35 +42,71 @@ def add_per_row(shifts: Tensor, layer: NormLayer) -> Hook:
     return hook
 
 
+@dataclass(frozen=True)
+class Where:
+    """The tokens that get noise.
+
+    Attributes:
+        rows: the member of each row.
+        starts: the index of each row's first token that gets noise, padding not counted.
+        positions: index of each token without padding, for the forward pass under way.
+        axis: which dimension of the layer's output runs over tokens.
+    """
+
+    rows: Sequence[int]
+    starts: Sequence[int]
+    positions: TokenPositions
+    axis: int
+
+
 def add_per_token(
-    shift: Callable[[int, int], NDArray[np.float32]],
-    rows: Sequence[int],
-    positions: TokenPositions,
-    axis: int,
-    layer: NormLayer,
+    shift: Callable[[int, int], NDArray[np.float32]], where: Where, layer: NormLayer
 ) -> Hook:
-    """A hook that adds ``shift(member, token)`` at every token of every row.
+    """A hook that adds ``shift(member, token)`` at every token of a row from its start on.
 
     Args:
         shift: the bias of a member at a token, float32, shape (width,).
-        rows: the member of each row.
-        positions: index of each token without padding, for the forward pass under way.
-        axis: which dimension of the layer's output runs over tokens.
+        where: which tokens.
         layer: where they are added.
     """
+    none = np.zeros(layer.width, dtype=np.float32)
+    rows = where.rows
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        tokens = positions.current
+        tokens = where.positions.current
         shifts = np.stack(
             [
-                np.stack([shift(member, int(token)) for token in row])
-                for member, row in zip(rows, tokens, strict=True)
+                np.stack([shift(member, int(t)) if t >= start else none for t in row])
+                for member, start, row in zip(rows, where.starts, tokens, strict=True)
             ]
         )  # (rows, tokens, width)
         check_output(output, len(rows), layer)
         shape = [len(rows), *[1] * (output.ndim - 2), layer.width]
-        shape[axis] = tokens.shape[1]
+        shape[where.axis] = tokens.shape[1]
         return output + torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
+
+    return hook
+
+
+def add_from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Hook:
+    """A hook that adds ``shifts[i]`` to row i of the layer's output, from its start on.
+
+    Args:
+        shifts: float32, shape (rows, width).
+        where: which tokens.
+        layer: where they are added.
+    """
+    rows = len(where.rows)
+    starts = np.asarray(where.starts)[:, None]
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        check_output(output, rows, layer)
+        tokens = where.positions.current
+        mask = torch.from_numpy(tokens >= starts).to(output.device, output.dtype)
+        per_token, per_row = [rows, *[1] * (output.ndim - 1)], [rows, *[1] * (output.ndim - 1)]
+        per_token[where.axis], per_row[-1] = tokens.shape[1], layer.width
+        given = shifts.to(output.device, output.dtype)
+        return output + mask.view(per_token) * given.view(per_row)
 
     return hook
 
@@ -120,13 +157,15 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
         return ids.expand(rows, length)
     if mask is not None:
         raise UserError(
-            "noise: token needs the place of every token, but the model was given an attention "
-            "mask that is not (rows, tokens) and no position ids; use noise=sequence"
+            "noise: token, and noise_from=generation, need the place of every token, but the "
+            "model was given an attention mask that is not (rows, tokens) and no position ids; "
+            "use noise=sequence and noise_from=prompt"
         )
     if kwargs.get("cache_params") is not None:
         raise UserError(
-            "noise: token needs the place of every token, but this model keeps its state without "
-            "counting them (cache_params); use noise=sequence"
+            "noise: token, and noise_from=generation, need the place of every token, but this "
+            "model keeps its state without counting them (cache_params); use noise=sequence and "
+            "noise_from=prompt"
         )
     cache = kwargs.get("past_key_values")
     start = 0 if cache is None else int(cache.get_seq_length())
@@ -147,8 +186,9 @@ def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
             return [axes[0] for axes in fits]
     unclear = [layer.name for layer, axes in zip(layers, fits, strict=True) if len(axes) != 1]
     raise UserError(
-        f"noise: token needs to know which dimension runs over tokens, which is unclear for "
-        f"{', '.join(unclear[:4])}; use noise=sequence or leave them out with norms="
+        "noise: token, and noise_from=generation, need to know which dimension runs over tokens, "
+        f"which is unclear for {', '.join(unclear[:4])}; use noise=sequence and "
+        "noise_from=prompt, or leave them out with norms="
     )
 
 

@@ -50,6 +50,10 @@ def _box_muller(raw: NDArray[np.uint64]) -> NDArray[np.float32]:
     return pairs.reshape(-1).astype(np.float32)
 
 
-def shift(sigma: float, mu: float, standard: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``z = mu + sigma * eps``, computed in float64 and rounded once to float32."""
+def shift(
+    sigma: float | NDArray[np.float64],
+    mu: float | NDArray[np.float64],
+    standard: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """``z = mu + sigma * eps``, computed in float64 and rounded once to float32, shape (width,)."""
     return (mu + sigma * standard.astype(np.float64)).astype(np.float32)

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
+import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from btrans_eval.config import NOISES, PRIORS, check_choice, check_number, check_whole
+from btrans_eval.config import (
+    NOISE_STARTS,
+    NOISES,
+    check_amount,
+    check_choice,
+    check_prior,
+    check_whole,
+)
 from btrans_eval.errors import UserError
 from btrans_eval.population import noise as noises
+from btrans_eval.population import priors
 from btrans_eval.population.hooks import (
+    Hook,
     TokenPositions,
+    Where,
+    add_from_start,
     add_per_row,
     add_per_token,
     guard_generate,
     token_axes,
 )
-from btrans_eval.population.norms import NormLayer, find_norms, gain_rms, unwrap
+from btrans_eval.population.norms import NormLayer, find_norms, unwrap
+from btrans_eval.population.priors import LayerNoise
 
 _BOUND: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 _CACHED_MEMBERS = 256
@@ -42,16 +57,20 @@ class Population:
         model: a decoder-only transformers model, with or without a PEFT adapter.
         sigma: standard deviation of the noise, at least 0; 0 with ``mu=0`` is the model itself.
         mu: mean of the noise, never scaled.
-        prior: ``isotropic`` (sigma_l = sigma, the paper) or ``scaled``
-            (sigma_l = sigma * RMS of the layer's gain).
+        prior: ``isotropic`` (sigma_l = sigma, the paper), ``scaled`` (sigma_l = sigma * RMS of
+            the layer's gain), ``balanced`` (sigma_l = sigma * its entry in ``scales``), or a
+            ``.safetensors`` file with mu and sigma of every layer and dimension, as `save` writes.
         noise: ``sequence`` (one z for all tokens of a sequence) or ``token`` (a new one at
             every token, the paper's ablation).
+        noise_from: ``prompt`` (every token) or ``generation`` (from the token on that `members`
+            is told, the last of the prompt).
         norms: ``all``, ``residual`` or a regular expression on layer names.
         seed: seed of the population, a whole number at least 0.
+        scales: of a balanced prior, by layer name.
 
     Attributes:
         layers: the layers that noise is added to.
-        sigmas: their standard deviations, shape (layers,), float64.
+        layer_noise: mean and standard deviation of each one's bias.
 
     Raises:
         UserError: on any argument outside its range, or a model that cannot carry a population.
@@ -65,18 +84,20 @@ class Population:
     def __init__(
         self,
         model: nn.Module,
-        sigma: float,
+        sigma: float | None = None,
         *,
         mu: float = 0.0,
         prior: str = "isotropic",
         noise: str = "sequence",
+        noise_from: str = "prompt",
         norms: str = "all",
         seed: int = 0,
+        scales: Mapping[str, float] | None = None,
     ) -> None:
-        self.sigma = check_number("sigma", sigma, minimum=0.0)
-        self.mu = check_number("mu", mu)
-        self.prior = check_choice("prior", prior, PRIORS)
+        self.prior = check_prior(prior)
+        self.sigma, self.mu = check_amount(sigma, mu, prior)
         self.noise = check_choice("noise", noise, NOISES)
+        self.noise_from = check_choice("noise_from", noise_from, NOISE_STARTS)
         self.norms = norms
         self.seed = check_whole("seed", seed, minimum=0)
         self._given, self._model = model, unwrap(model)
@@ -87,51 +108,96 @@ class Population:
             )
         self._refuse_bound()
         self.layers: tuple[NormLayer, ...] = tuple(find_norms(model, norms))
-        scales = [gain_rms(layer) if prior == "scaled" else 1.0 for layer in self.layers]
-        self.sigmas: NDArray[np.float64] = self.sigma * np.array(scales)
-        self._token_axes = token_axes(self._model, self.layers) if noise == "token" else []
+        if self.sigma is None:
+            found = priors.read(prior, self.layers)
+        else:
+            factors = priors.scales_of(prior, self.layers, scales)
+            found = [LayerNoise(self.mu, self.sigma * factor) for factor in factors]
+        needs_axes = noise == "token" or noise_from == "generation"
+        self._token_axes = token_axes(self._model, self.layers) if needs_axes else []
+        self._set_noise(found)
+
+    def _set_noise(self, found: Sequence[LayerNoise]) -> None:
+        self.layer_noise = tuple(found)
         # one entry per member: cheap to rebuild, but not at every batch
         self._member_shifts = functools.lru_cache(_CACHED_MEMBERS)(self._compute_shifts)
+
+    def with_sigmas(self, sigmas: Sequence[float]) -> Population:
+        """The same population with another standard deviation in each layer."""
+        other = copy.copy(self)
+        other.sigma = None
+        other._set_noise(
+            [
+                LayerNoise(noise.mu, float(sigma))
+                for noise, sigma in zip(self.layer_noise, sigmas, strict=True)
+            ]
+        )
+        return other
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write mu and sigma of every layer as a file that ``prior=`` takes."""
+        priors.write(path, self.layers, self.layer_noise)
+
+    @classmethod
+    def load(cls, model: nn.Module, path: str | os.PathLike[str], **settings: Any) -> Population:
+        """The population of a file; ``settings`` are those of the class but sigma and mu."""
+        return cls(model, prior=str(path), **settings)
+
+    @property
+    def sigmas(self) -> NDArray[np.float64]:
+        """Standard deviation of each layer, root mean square over dimensions, shape (layers,)."""
+        return np.array([float(np.sqrt(np.mean(np.square(n.sigma)))) for n in self.layer_noise])
 
     @property
     def is_stock(self) -> bool:
         """Whether every member is the unperturbed model."""
-        return self.sigma == 0.0 and self.mu == 0.0
+        return all(noise.is_none for noise in self.layer_noise)
 
     def shift(self, member: int, layer: int, token: int | None = None) -> NDArray[np.float32]:
         """The bias z that ``member`` adds at ``layers[layer]``, shape (width,)."""
         where = self.layers[layer]
         standard = noises.eps(self.seed, member, where.name, where.width, token)
-        return noises.shift(float(self.sigmas[layer]), self.mu, standard)
+        return noises.shift(self.layer_noise[layer].sigma, self.layer_noise[layer].mu, standard)
 
     def digest(self) -> str:
         """Hex digest of the noise as resolved: its mode, mu, and sigma of each layer by name."""
         layers = [
-            [layer.name, layer.width, float(sigma).hex()]
-            for layer, sigma in zip(self.layers, self.sigmas, strict=True)
+            [layer.name, layer.width, noise.facts()]
+            for layer, noise in zip(self.layers, self.layer_noise, strict=True)
         ]
-        facts = json.dumps([self.noise, self.mu.hex(), layers])
+        mode = self.noise if self.noise_from == "prompt" else [self.noise, self.noise_from]
+        facts = json.dumps([mode, self.mu.hex(), layers])
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def _compute_shifts(self, member: int) -> list[NDArray[np.float32]]:
         return [self.shift(member, index) for index in range(len(self.layers))]
 
     @contextmanager
-    def members(self, rows: Sequence[int]) -> Iterator[None]:
+    def members(self, rows: Sequence[int], first: Sequence[int] | None = None) -> Iterator[None]:
         """Within the block, row i of every batch the model sees is answered by ``rows[i]``.
 
         With ``num_return_sequences=n`` the model sees len(prompts) * n rows, prompt-major.
 
         Args:
             rows: one member, a whole number at least 0, for each row.
+            first: with ``noise_from=generation``, for each row the index (padding not counted,
+                from 0) of the first token that gets noise: the last of its prompt.
 
         Raises:
-            UserError: if a member is no whole number, if the model is bound already, if the
-                model is then given another number of rows, or on beam search.
+            UserError: if a member is no whole number, if ``first`` is missing or not wanted, if
+                the model is bound already, if the model is then given another number of rows, or
+                on beam search.
         """
         bound = tuple(check_whole("members", member, minimum=0) for member in rows)
         if not bound:
             raise UserError("members: name at least one member, one for each row of the batch")
+        if (first is not None) != (self.noise_from == "generation"):
+            raise UserError(
+                "first: must be given with noise_from=generation, and only with it, got "
+                f"{first!r} with noise_from={self.noise_from}"
+            )
+        if first is not None and len(first) != len(bound):
+            raise UserError(f"first: must have one index for each of {len(bound)} rows")
         self._refuse_bound()
         self._refuse_compiled()
         with ExitStack() as stack:
@@ -139,7 +205,7 @@ class Population:
                 _BOUND.add(layer.module)
                 stack.callback(_BOUND.discard, layer.module)
             if not self.is_stock:
-                self._attach(stack, bound)
+                self._attach(stack, bound, first)
             yield
 
     def _refuse_bound(self) -> None:
@@ -159,20 +225,35 @@ class Population:
                     "would ignore the noise; pass the model as it was before torch.compile"
                 )
 
-    def _attach(self, stack: ExitStack, rows: tuple[int, ...]) -> None:
+    def _attach(self, stack: ExitStack, rows: tuple[int, ...], first: Sequence[int] | None) -> None:
         stack.callback(guard_generate(self._model))
-        if self.noise == "token":
-            positions = TokenPositions(self._model, len(rows))
+        positions = TokenPositions(self._model, len(rows)) if self._token_axes else None
+        if positions is not None:
             stack.callback(positions.remove)
+        starts = [0] * len(rows) if first is None else list(first)
         for index, layer in enumerate(self.layers):
-            if self.noise == "token":
-                shift = functools.partial(self._token_shift, index)
-                axis = self._token_axes[index]
-                hook = add_per_token(shift, rows, positions, axis, layer)
-            else:
-                shifts = np.stack([self._member_shifts(member)[index] for member in rows])
-                hook = add_per_row(torch.from_numpy(shifts), layer)
+            if self.layer_noise[index].is_none:
+                continue
+            hook = self._hook(index, layer, rows, starts, positions)
             stack.callback(layer.module.register_forward_hook(hook).remove)
+
+    def _hook(
+        self,
+        index: int,
+        layer: NormLayer,
+        rows: tuple[int, ...],
+        starts: Sequence[int],
+        positions: TokenPositions | None,
+    ) -> Hook:
+        if self.noise == "token" and positions is not None:
+            where = Where(rows, starts, positions, self._token_axes[index])
+            return add_per_token(functools.partial(self._token_shift, index), where, layer)
+        shifts = torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
+        if positions is None:
+            return add_per_row(shifts, layer)
+        return add_from_start(
+            shifts, Where(rows, starts, positions, self._token_axes[index]), layer
+        )
 
     def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:
         return self.shift(member, layer, token)

@@ -99,7 +99,9 @@ def test_token_noise_is_refused_where_tokens_cannot_be_counted():
     )
     model = transformers.MambaForCausalLM(config).eval()
     with Population(model, sigma=0.1, noise="token").members([0]):
-        with pytest.raises(UserError, match="noise: token needs the place of every token"):
+        with pytest.raises(
+            UserError, match="noise: token, and noise_from=generation, need the place"
+        ):
             generate(model, tokens(1))
 
 
