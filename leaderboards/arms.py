@@ -10,8 +10,8 @@ from btrans_eval.leaderboards.options import ExportOptions
 
 Facts = Mapping[str, Any]
 _OURS = {
-    "sigma", "mu", "prior", "noise", "norms", "seed", "members", "aggregate", "extractor",
-    "responses", "store", "batch_size", "max_batch_size", "device",
+    "sigma", "kl", "mu", "prior", "noise", "noise_from", "norms", "seed", "members", "aggregate",
+    "extractor", "responses", "store", "batch_size", "max_batch_size", "device",
 }  # fmt: skip
 """Model arguments that may differ between a population and its stock model."""
 

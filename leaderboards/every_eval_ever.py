@@ -100,7 +100,9 @@ def _model(
     task: Task, side: Side, model: str, options: ExportOptions, found: Mapping[str, Any]
 ) -> dict[str, Any]:
     engine = _ENGINES.get(str(side.arm.run.config.get("model")))
-    noise = ("sigma", "mu", "prior", "noise", "norms", "norms_matched", "seed", "members")
+    noise = (
+        "sigma", "mu", "prior", "noise", "noise_from", "norms", "norms_matched", "seed", "members",
+    )  # fmt: skip
     info: dict[str, Any] = {
         "name": f"{model} ({found['source_of_responses']})",
         "id": model,

@@ -15,7 +15,9 @@ INVALID = (
     "a response without an answer does not vote and scores what the task's metric gives it (0 in "
     "btrans tasks); a vote without any answer scores 0"
 )
-_NOISE = ("sigma", "mu", "prior", "noise", "norms", "norms_matched", "seed")
+_NOISE = (
+    "sigma", "mu", "prior", "noise", "noise_from", "norms", "norms_matched", "seed",
+)  # fmt: skip
 _SCHEMES = ("noise_scheme", "sampling_scheme", "answers_scheme")
 
 
@@ -110,7 +112,8 @@ def population_sentence(task: Task, side: Side) -> str:
     return (
         f"{source(task, side)}; B-Trans noise in the normalization layers "
         f"(norms={used.get('norms')}): sigma={used.get('sigma')}, mu={used.get('mu')}, "
-        f"prior={used.get('prior')}, noise={used.get('noise')}, members {member_seeds(task, side)}"
+        f"prior={used.get('prior')}, noise={used.get('noise')} from the "
+        f"{used.get('noise_from', 'prompt')} on, members {member_seeds(task, side)}"
     )
 
 

@@ -24,7 +24,7 @@ def compare(
 ) -> dict[str, Any]:
     """All numbers of a comparison; see docs/comparison.md for the document."""
     analysed = [_task(task, arms) for task in tasks]
-    _correct(analysed)
+    _correct(analysed, {arm.name: _family(arm) for arm in arms})
     for task in analysed:
         task["sentence"] = sentence(task)
     return {
@@ -110,15 +110,20 @@ def _narrow(arms: Mapping[str, Mapping[str, Any]], questions: int) -> list[str]:
     ]
     if all(questions * min(share, 1 - share) >= FEW for share in shares if 0 <= share <= 1):
         return []
-    edge = min(round(100 * FEW / questions), 50)
+    edge = round(100 * FEW / questions)
+    which = "" if edge >= 50 else f" nearer than {edge} points to 0 or 100%"
     return [
-        f"intervals of shares nearer than {edge} points to 0 or 100% are narrow at {questions} "
-        "questions: they hold the truth 85 to 94 times in 100, not 95"
+        f"intervals of shares{which} are narrow at {questions} questions: they hold the truth 85 "
+        "to 94 times in 100, not 95"
     ]
 
 
-def _correct(tasks: Sequence[dict[str, Any]]) -> None:
-    """Holm's correction over the primary tests of all tasks."""
+def _correct(tasks: Sequence[dict[str, Any]], families: Mapping[str, str]) -> None:
+    """Holm's correction over the primary tests of all tasks; of several seeds the first's."""
+    for task in tasks:
+        first = {families[pair["a"]]: pair["a"] for pair in reversed(task["pairs"])}
+        for pair in task["pairs"]:
+            pair["primary"] &= first[families[pair["a"]]] == pair["a"]
     primary = [pair for task in tasks for pair in task["pairs"] if pair["primary"]]
     if primary:
         adjusted = stats.holm([pair["p"] for pair in primary])
@@ -151,18 +156,23 @@ def sentence(task: Mapping[str, Any]) -> str:
     if chosen is None and task["metric"] is None:
         return f"Responses to this task have no score; its numbers are diversity; {questions}."
     if chosen is None:
-        return f"No two arms have an equal number of calls or one call; {questions}."
+        calls = " and ".join(str(arm["calls"]) for arm in task["arms"].values())
+        return f"The arms gave {calls} responses a question, so they are not compared; {questions}."
     what, _, k = chosen["metric"].partition("@")
     nouns = {"maj": "vote", "mean": "mean score", "pass": "Pass@K (any right)"}
     scale, unit = (100, "points ") if task["shares"] else (1, "")
     gap, low, high = chosen["difference"], chosen["low"], chosen["high"]
     side = "above" if gap > 0 else "below"
     size = f"{scale * abs(gap):.1f} {unit}{side}" if gap else "level with"
-    single = chosen["label"].startswith("1 call against")
+    single = chosen["label"].endswith("calls against 1")
     rival = f"the one call of {chosen['b']}" if single else f"that of {chosen['b']}"
     said = f"At K = {k} the {nouns.get(what, what)} of {chosen['a']} is {size} {rival}"
     if low is None or high is None:
         return f"{said} ({chosen['label']}); {questions}, which bounds nothing."
-    ends = f"95% interval {scale * low:.1f} to {scale * high:.1f}"
+    ends = f"95% interval {_signed(scale * low)} to {_signed(scale * high)}"
     clear = "" if low > 0 or high < 0 else "; this is no evidence of a difference"
     return f"{said} ({chosen['label']}), {ends}; {questions}{clear}."
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")

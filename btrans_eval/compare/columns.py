@@ -18,7 +18,10 @@ RECORDED = (
     "cosine_distance", "vendi", "distinct_1", "distinct_2", "mean_words", "mean_tokens",
     "truncated_rate",
 )  # fmt: skip
-SHARES = ("pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance")
+SHARES = (
+    "pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance", "distinct_1",
+    "distinct_2",
+)  # fmt: skip
 
 
 def columns_of(

@@ -182,6 +182,7 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         statements.append("less is better")
     if len(runs[0]) > 1:
         statements.append("every question weighs the same, whatever the harness's group weights")
+    statements += sorted({said for each in arms if (said := _limited(each, runs[0]))})
     mixed = {arm.name: tasks[0].mixed for arm, tasks in zip(arms, runs, strict=True)}
     statements += [
         f"each answer of {arm} is that of the mean likelihood of {members} members"
@@ -202,6 +203,15 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         warnings=tuple(warnings),
         statements=tuple(statements),
     )
+
+
+def _limited(arm: Arm, tasks: Sequence[TaskRun]) -> str | None:
+    """That only some rows of the benchmark were asked, and how many it has."""
+    counts = [arm.run.results.get("n-samples", {}).get(task.task) for task in tasks]
+    if None in counts or all(each["effective"] == each["original"] for each in counts):
+        return None
+    asked, whole = (sum(each[name] for each in counts) for name in ("effective", "original"))
+    return f"{asked:,} of {whole:,} rows were asked (limit)"
 
 
 def _refuse_votes(arm: Arm, tasks: Sequence[TaskRun]) -> None:

@@ -66,7 +66,7 @@ def _label(many: int, few: int, mixed_a: int, mixed_b: int) -> str:
     if max(mixed_a, mixed_b) > 1:
         return f"mean likelihood of {mixed_a} against {mixed_b}"
     if many != few:
-        return f"1 call against {many}"
+        return f"{many} calls against 1"
     return "1 call each" if many == 1 else f"{many} calls each"
 
 
@@ -120,5 +120,5 @@ def _two_way_pair(task: JoinedTask, a: Arm, b: Arm) -> dict[str, Any] | None:
 
 def _members_of(arm: Arm) -> Any:
     used = arm.run.population or {}
-    names = ("sigma", "mu", "prior", "noise", "norms", "seed")
+    names = ("noise_sha256", "sigma", "mu", "prior", "noise", "norms", "seed")
     return [used.get(name) for name in names]

@@ -52,19 +52,20 @@ def _scores(question: Question, member: int) -> list[float]:
 
 
 def _in_winner(questions: Sequence[Question], member: int) -> float:
-    """Share of questions where a response of the member is of the winning class."""
-    hits = 0
+    """Share of questions where a response of the member is of a winning class; ties share it."""
+    hits = 0.0
     for question in questions:
-        winner = winning_class(question)
+        winners = winning_classes(question)
         labels = {one.label for one in question.responses if one.member == member}
-        hits += winner is not None and winner in labels
+        hits += len(winners & labels) / max(len(winners), 1)
     return hits / len(questions)
 
 
-def winning_class(question: Question) -> int | None:
-    """The class with most votes, of tied ones that of the first response; None without votes."""
+def winning_classes(question: Question) -> set[int]:
+    """The classes with most votes; none without votes."""
     labels = [one.label for one in question.responses if one.label is not None]
-    return max(labels, key=labels.count, default=None)
+    most = max(map(labels.count, labels), default=0)
+    return {label for label in labels if labels.count(label) == most}
 
 
 def agreement(task: Task, arm: str) -> NDArray[np.float64] | None:

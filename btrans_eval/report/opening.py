@@ -43,11 +43,16 @@ def _described(study: Study, arm: dict[str, Any]) -> str:
     """``σ = 0.01, sampled at temperature 0.7, 8 calls``."""
     said = []
     if arm["kind"] == "population":
-        said.append(f"σ = {arm['population']['sigma']:g}")
+        sigma = arm["population"]["sigma"]
+        said.append("noise of a file" if sigma is None else f"σ = {sigma:g}")
+        if (prior := arm["population"]["prior"]) != "isotropic":
+            said.append(f"prior {PurePath(prior).name}")
         if arm["population"].get("mu"):
             said.append(f"μ = {arm['population']['mu']:g}")
         if arm["population"].get("noise", "sequence") != "sequence":
             said.append("new noise at every token")
+        if arm["population"].get("noise_from", "prompt") != "prompt":
+            said.append("noise from the prompt's last token on")
     else:
         said.append({"stock": "no noise", "other": str(arm["model_type"])}[arm["kind"]])
     warm = arm["temperature"]

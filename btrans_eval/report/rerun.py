@@ -18,10 +18,10 @@ _SKIPPED = ("tasks", "model")
 def command(study: Study) -> str:
     """What makes this comparison again, to be typed where the folder lies."""
     if (study.folder / "compare.yaml").exists():
-        return "btrans-eval compare compare.yaml"
+        return "btrans-eval compare compare.yaml --output_path ."
     folders = [shlex.quote(arm["folder"]) for arm in study.comparison["arms"]]
     insist = ["--insist"] if study.comparison["insisted"] else []
-    return " ".join(["btrans-eval compare", *folders, *insist])
+    return " ".join(["btrans-eval compare", *folders, "--output_path .", *insist])
 
 
 def resolved(study: Study) -> str | None:
@@ -60,6 +60,11 @@ def _facts(written: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, 
         f"documents of {task}": f"{one['effective']} of {one['original']}"
         for task, one in (results.get("n-samples") or {}).items()
     }
+    kwargs = {
+        f"generation arguments of {task}": one["generation_kwargs"]
+        for task, one in results["configs"].items()
+        if one.get("generation_kwargs")
+    }
     hashes = {f"hash of {task}": value for task, value in (written["task_hashes"] or {}).items()}
     found = {
         "kind": written["kind"],
@@ -79,6 +84,7 @@ def _facts(written: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, 
             config.get(f"{name}_seed") for name in ("random", "numpy", "torch", "fewshot")
         ],
         **counts,
+        **kwargs,
         **hashes,
         "chat template, SHA-256": written["chat_template_sha"],
         "lm_eval": written["lm_eval_version"],

@@ -61,7 +61,8 @@ def test_four_arms_on_the_same_questions(out):
     assert arms["population greedy"]["folder"] == "arms/population_greedy"
     (task,) = found["tasks"]
     assert (task["name"], task["parts"], task["questions"]) == ("both", ["one", "two"], 8)
-    assert task["warnings"] == task["statements"] == []
+    assert task["warnings"] == []
+    assert any(said.endswith("rows were asked (limit)") for said in task["statements"])
     calls = {name: arm["calls"] for name, arm in task["arms"].items()}
     assert calls == {name: 1 if name == "stock greedy" else 4 for name in calls}
 
@@ -92,7 +93,7 @@ def test_pairs_are_of_equal_k_and_a_reference_meets_no_oracle(out):
     assert all(named[name]["p_holm"] >= named[name]["p"] for name in primary)
     with_one = [name for name in named if "stock greedy" in name]
     assert {metric for _, _, metric in with_one} == {"mean@4", "maj@4"}
-    assert all(named[name]["label"] == "1 call against 4" for name in with_one)
+    assert all(named[name]["label"] == "4 calls against 1" for name in with_one)
     assert all(name[1] == "stock greedy" for name in with_one)
 
 
@@ -172,7 +173,7 @@ def finished(place, out, name, *own) -> str:
 
 def test_the_winner_of_a_vote_is_not_taken_for_one_call(place, tmp_path):
     voted = finished(place, tmp_path / "voted", "one")
-    with pytest.raises(UserError, match="winner of a vote of 4 members for one.*--repeats 4"):
+    with pytest.raises(UserError, match="winner of a vote of 4 responses for one.*--repeats 4"):
         write({"a": voted, "b": voted}, tmp_path / "c")
 
 

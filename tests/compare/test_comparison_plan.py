@@ -81,9 +81,34 @@ def test_bad_arms(arms, text):
 def test_other_mistakes():
     with pytest.raises(UserError, match="repeats: must be a whole number of at least 2"):
         plan(repeats=1)
-    with pytest.raises(UserError, match="sigma: must be given for a population"):
-        plan(model_args={"pretrained": "m"})
-    plan("stock,stock@T", model_args={"pretrained": "m"})  # needs none
+    with pytest.raises(UserError, match="limit: must be a whole number of at least 1, got 0"):
+        TaskPlan("x", 0)
+
+
+def test_sigma_is_found_where_it_is_not_given():
+    model = {"pretrained": "m", "sigma": 0.02}
+    automatic = plan(model_args={"pretrained": "m"})
+    configs = [automatic.population(arm) for arm in automatic.arms]
+    assert [config.sigma for config in configs] == [0, 0, "auto", "auto"]
+    assert configs[2].kl == 0.05
+    other = plan("population,population:kl=0.1,population:sigma=0.3", model_args=model)
+    found = [other.population(arm) for arm in other.arms]
+    assert [(each.sigma, each.kl) for each in found] == [(0.02, None), ("auto", 0.1), (0.3, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("taks: [a]", "taks: no such entry, in .*; did you mean tasks"),
+        ("tasks: [{task: a, limt: 3}]", "limt: no such entry of a task, in .*; did you mean limit"),
+        ("tasks: [a]\narms: [{kind: stock, temprature: 1}]", "temprature: no such entry of an arm"),
+    ],
+)
+def test_misspelled_entries_are_named(tmp_path, text, match):
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=match):
+        read(file)
 
 
 def test_the_resolved_file_gives_the_same_comparison(tmp_path):
