@@ -18,6 +18,8 @@ USAGE = """btrans-eval COMMAND ...
         run stock and population arms on the same questions, with paired intervals and a report
   compare RUN_A RUN_B ... --output_path OUT
         compare finished runs of any model type
+  calibrate --model_args ARGS [--kl N,N] [--text FILE] [--output_path OUT]
+        sigma for a budget of noise, what it does to the model, and what each layer bears
   report OUT
         write the report of a comparison again
   export FORMAT OUT --model-id ORG/NAME [...]
@@ -31,7 +33,10 @@ USAGE = """btrans-eval COMMAND ...
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; a user's mistake is one line and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"run": run, "compare": compare, "report": report, "export": export, "store": store}
+    commands = {
+        "run": run, "compare": compare, "calibrate": calibrate, "report": report,
+        "export": export, "store": store,
+    }  # fmt: skip
     if given[:1] in ([], ["-h"], ["--help"]):
         print(f"usage: {USAGE}", end="")
         return
@@ -64,6 +69,13 @@ def compare(arguments: Sequence[str]) -> None:
     from btrans_eval.compare import command
 
     command.main(arguments, lambda folder: report([str(folder)]))
+
+
+def calibrate(arguments: Sequence[str]) -> None:
+    """Measure how much noise a model bears."""
+    from btrans_eval.calibration import command
+
+    command.main(arguments)
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -158,7 +158,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         tokens, mask = self._pad([self._prompt_tokens(row.question.request) for row in batch])
         if arguments["do_sample"]:
             arguments["custom_generate"] = OwnStreams([self._stream(row) for row in batch])
-        starts = mask.sum(1) - 1 if self._population.noise_from == "generation" else None
+        starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
         with self._population.members([row.member for row in batch], starts):
             output = self._model_generate(
                 context=tokens.to(self.device),

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from btrans_eval.compare.analysis import compare
 from btrans_eval.compare.join import as_arm, join
 from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, read
+from btrans_eval.config import parse_pairs
 from btrans_eval.errors import UserError
 from btrans_eval.results import load
 
@@ -105,7 +104,7 @@ def _plan(given: argparse.Namespace) -> Plan:
             "or two finished runs"
         )
     seeds = tuple(_numbers("seeds", given.seeds))
-    gen_kwargs = _pairs("gen_kwargs", given.gen_kwargs)
+    gen_kwargs = parse_pairs("gen_kwargs", given.gen_kwargs)
     for name in ("do_sample", "temperature"):
         if name in gen_kwargs:
             raise UserError(f"gen_kwargs: {name} is set by the arms; use --arms and --temperature")
@@ -115,7 +114,7 @@ def _plan(given: argparse.Namespace) -> Plan:
     return Plan(
         tasks=tasks,
         arms=parse_arms(given.arms, given.temperature, seeds),
-        model_args=_pairs("model_args", given.model_args),
+        model_args=parse_pairs("model_args", given.model_args),
         repeats=given.repeats,
         batch_size=int(given.batch_size) if given.batch_size.isdigit() else given.batch_size,
         seeds=seeds,
@@ -126,24 +125,6 @@ def _plan(given: argparse.Namespace) -> Plan:
         include_path=given.include_path,
         encoder=given.encoder,
     )
-
-
-def _pairs(name: str, text: str | None) -> dict[str, Any]:
-    """``a=1,b=x`` or a JSON object, as the harness takes them."""
-    if not text:
-        return {}
-    if text.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except ValueError as error:
-            raise UserError(f"{name}: is no JSON object ({error})") from None
-    found = {}
-    for pair in text.split(","):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"{name}: must be name=value,name=value, got {pair!r}")
-        found[key.strip()] = yaml.safe_load(value)
-    return found
 
 
 def _numbers(name: str, text: str) -> list[int]:

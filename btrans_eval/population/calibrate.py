@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -23,7 +24,7 @@ SCHEME = 1
 """Number of the method below. Any change of the sigmas it finds needs a new number."""
 TOLERANCE = 0.05
 MOST_EVALUATIONS = 6
-LARGEST_STEP = 30.0
+LARGEST_STEP = 100.0
 START = {"isotropic": 0.01, "scaled": 0.03, "balanced": 0.01}
 BALANCE_TOKENS = 256
 
@@ -109,8 +110,8 @@ def search(
 ) -> tuple[float, Divergence, int]:
     """Sigma, what it gives, and the number of evaluations.
 
-    Each step takes log KL for a straight line in log sigma, of slope 2 until two points are
-    there, between the nearest points below and above the budget once there are such.
+    The first step takes KL for a square of sigma; later ones interpolate log sigma in log KL
+    through the nearest two or three points, inside those below and above the budget.
     """
     tried: list[tuple[float, float]] = []
     sigma = _rounded(start)
@@ -135,17 +136,22 @@ def _next(tried: Sequence[tuple[float, float]], budget: float) -> float:
         sigma, kl = above[0] if above else tried[-1]
         step = math.sqrt(budget / kl) if kl > 0 else math.inf  # rounding may leave KL below 0
         return sigma * min(max(step, 1 / LARGEST_STEP), LARGEST_STEP)
-    (sigma, kl), slope = below[-1], 2.0
-    finite = [point for point in above if math.isfinite(point[1])]
-    other = finite[0] if finite else below[-2] if len(below) > 1 and not above else None
-    if other is not None and other[1] != kl:
-        slope = math.log(other[1] / kl) / math.log(other[0] / sigma)
-        slope = min(max(slope, 0.2), 10.0)
-    found = sigma * min((budget / kl) ** (1 / slope), LARGEST_STEP)
+    sigma, kl = below[-1]
+    near = [point for point in (*below[-2:], *above[:1]) if math.isfinite(point[1])]
+    found = _inverse(near, budget) if len(near) > 1 else sigma * math.sqrt(budget / kl)
     if above:  # stay well inside
         room = above[0][0] / sigma
-        found = sigma * min(max(found / sigma, room**0.05), room**0.95)
-    return float(found)
+        return float(sigma * min(max(found / sigma, room**0.05), room**0.95))
+    return float(min(max(found, sigma * 1.05), sigma * LARGEST_STEP))
+
+
+def _inverse(points: Sequence[tuple[float, float]], budget: float) -> float:
+    """Where log KL is that of the budget: Lagrange's polynomial of log sigma in log KL."""
+    places = [(math.log(kl / budget), math.log(sigma)) for sigma, kl in points]
+    if any(later[0] <= sooner[0] for sooner, later in pairwise(places)):
+        return points[-1][0] * math.sqrt(budget / points[-1][1])
+    weights = [math.prod(y / (y - own) for y, _ in places if y != own) for own, _ in places]
+    return math.exp(sum(weight * x for weight, (_, x) in zip(weights, places, strict=True)))
 
 
 def _rounded(sigma: float) -> float:
@@ -177,23 +183,39 @@ def scales(
 ) -> dict[str, float]:
     """By layer, what sigma is multiplied by so that every layer alone has the same KL.
 
-    KL_l of each layer alone is measured at the sigma at which all layers together have
-    `DEFAULT_KL`, on up to 256 tokens; scale_l = 1 / sqrt(KL_l), with a geometric mean of 1.
+    scale_l = 1 / sqrt(KL_l) with KL_l from `layers_alone`, and a geometric mean of 1.
 
     Raises:
         UserError: if a layer has no influence that could be measured.
     """
+    settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed, "text": text}
+    return balance(layers_alone(model, tokenizer, **settings))
+
+
+def layers_alone(
+    model: nn.Module,
+    tokenizer: Any,
+    *,
+    noise: str = "sequence",
+    norms: str = "all",
+    seed: int = 0,
+    text: str | None = None,
+) -> dict[str, float]:
+    """KL of noise in each layer alone, by layer, nats per token; kept in the user's cache folder.
+
+    At one sigma, at which all layers together have `DEFAULT_KL`, on up to 256 tokens of the text.
+    """
     facts = _facts(model, tokenizer, noise, norms, seed, text)
-    facts |= {"balance": True} if facts else {}
+    facts |= {"layers": True} if facts else {}
     kept = cache.read(facts) if facts else None
     if kept is not None:
-        return {name: float(scale) for name, scale in kept.items()}
+        return {name: float(kl) for name, kl in kept.items()}
     settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed}
     whole = calibrate(model, tokenizer, DEFAULT_KL, text=text, **settings)
     population = Population(model, whole.sigma, **settings)
     yardstick = Yardstick(model, tokenizer, text, BALANCE_TOKENS)
     alone = by_layer(population, yardstick, whole.sigma, progress=True)
-    found = balance({name: one.mean_kl for name, one in alone.items()})
+    found = {name: one.mean_kl for name, one in alone.items()}
     if facts:
         cache.write(facts, found)
     return found

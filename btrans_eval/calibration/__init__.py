@@ -1,0 +1,1 @@
+"""How much noise a model bears: tables and pictures of ``btrans-eval calibrate``."""

@@ -1,0 +1,155 @@
+"""``btrans-eval calibrate``: sigma for KL budgets, what it does, and what each layer bears."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from math import exp
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from btrans_eval.calibration.pictures import competence, layers
+from btrans_eval.config import PopulationConfig, check_kl, parse_pairs, split_arguments
+from btrans_eval.errors import UserError
+from btrans_eval.harness.command import one_line
+from btrans_eval.population import calibrate
+from btrans_eval.population.divergence import MEMBERS, Yardstick
+from btrans_eval.population.population import Population
+
+PRIORS = ("isotropic", "scaled")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print two tables, and write ``calibration.json`` and the pictures."""
+    given = _parser().parse_args(arguments)
+    budgets = _budgets(given.kl)
+    own, others = split_arguments(parse_pairs("model_args", given.model_args))
+    for name in ("sigma", "kl", "mu", "prior"):
+        if name in own:
+            raise UserError(f"{name}: is what is measured here; leave it out of --model_args")
+    config = PopulationConfig(**own)
+    text = _text(given.text)
+    folder = Path(given.output_path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output_path: {folder} cannot be made ({error})") from None
+    with one_line():
+        found = measure(others, config, budgets, text)
+    _print(found)
+    file = folder / "calibration.json"
+    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for shown in (competence(found), layers(found)):
+        (folder / f"{shown.name}.png").write_bytes(shown.png)
+        (folder / f"{shown.name}.svg").write_text(shown.svg, encoding="utf-8")
+    print(f"\nwrote {file}, competence.png and layers.png beside it")
+
+
+def measure(
+    model_args: Mapping[str, Any],
+    config: PopulationConfig,
+    budgets: Sequence[float],
+    text: str | None,
+) -> dict[str, Any]:
+    """Load the model and measure; see docs/noise.md for the document."""
+    from btrans_eval.model_adapters.hf import BTransHF
+
+    lm = BTransHF(sigma=0.0, **model_args)
+    model, tokenizer = lm.model, lm.tokenizer
+    settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
+    yardstick = Yardstick(model, tokenizer, text)
+    curve = []
+    for prior in PRIORS:
+        for budget in budgets:
+            found = calibrate.calibrate(
+                model, tokenizer, budget, prior=prior, text=text, **settings
+            )
+            population = Population(model, found.sigma, prior=prior, **settings)
+            seen = yardstick.measure(population)
+            ratios = [exp(one - seen.base_log_perplexity) for one in seen.log_perplexity]
+            curve.append(
+                {
+                    "prior": prior,
+                    "budget": budget,
+                    "sigma": found.sigma,
+                    "kl": seen.mean_kl,
+                    "stderr": seen.stderr,
+                    "perplexity_ratio": fmean(ratios),
+                    "greedy_changed": fmean(seen.changed),
+                    "evaluations": found.evaluations,
+                }
+            )
+    alone = calibrate.layers_alone(model, tokenizer, text=text, **settings)
+    one = Population(model, 1.0, **settings)
+    gains = Population(model, 1.0, prior="scaled", **settings).sigmas
+    scales = calibrate.balance(alone)
+    return {
+        "model": str(lm.pretrained),
+        **settings,
+        "perplexity": exp(seen.base_log_perplexity),
+        "tokens": seen.tokens,
+        "members": list(MEMBERS),
+        "curve": curve,
+        "layers": [
+            {
+                "name": layer.name,
+                "width": layer.width,
+                "gain_rms": float(gain),
+                "kl": alone[layer.name],
+                "share": alone[layer.name] / sum(alone.values()),
+                "balanced_scale": scales[layer.name],
+            }
+            for layer, gain in zip(one.layers, gains, strict=True)
+        ],
+    }
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    said = f"perplexity {found['perplexity']:.2f} on {found['tokens']} tokens"
+    print(f"{found['model']}: {said}\n")
+    print("prior      sigma     KL, nats/token      perplexity  greedy choice changed")
+    for row in found["curve"]:
+        print(
+            f"{row['prior']:<10} {row['sigma']:<8.4g}  {row['kl']:.4f} ± {row['stderr']:.4f}     "
+            f"× {row['perplexity_ratio']:<9.3f} {100 * row['greedy_changed']:.1f}% of tokens"
+        )
+    print("\nshare of KL  KL alone   RMS(w)  layer")
+    for row in sorted(found["layers"], key=lambda row: -row["kl"]):
+        print(
+            f"{100 * row['share']:10.1f}%  {row['kl']:.2e}  {row['gain_rms']:6.3f}  {row['name']}"
+        )
+
+
+def _budgets(text: str) -> list[float]:
+    return sorted({check_kl(_number(each)) for each in text.split(",")})
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _text(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"text: {path} cannot be read ({error})") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval calibrate", description=__doc__)
+    add = parser.add_argument
+    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,dtype=…; default: demo")
+    add("--kl", default="0.01,0.03,0.1", metavar="N,N",
+        help="budgets, KL(model || member) in nats per token (0.01,0.03,0.1)")  # fmt: skip
+    add("--text", metavar="FILE",
+        help="to measure on, passages separated by lines of ---; default: what the package "
+             "carries")  # fmt: skip
+    add("--output_path", default="calibration", metavar="OUT", help="folder (calibration)")
+    return parser

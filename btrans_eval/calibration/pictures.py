@@ -1,0 +1,54 @@
+"""The pictures of a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.ticker import PercentFormatter
+
+from btrans_eval.report.style import BLUE, GREEN, INK, Picture, figure, picture
+
+_LOOKS = {"isotropic": (BLUE, "o", "-"), "scaled": (GREEN, "s", (0, (5, 2)))}
+
+
+def competence(found: Mapping[str, Any]) -> Picture:
+    """KL against sigma for each prior, with the share of greedy choices that changed."""
+    with figure(5.2, 3.6) as (drawn, axes):
+        for prior, (colour, marker, line) in _LOOKS.items():
+            rows = [row for row in found["curve"] if row["prior"] == prior]
+            sigmas, kls = ([row[name] for row in rows] for name in ("sigma", "kl"))
+            axes.errorbar(
+                sigmas, kls, yerr=[row["stderr"] for row in rows], color=colour, marker=marker,
+                linestyle=line, linewidth=1.1, label=prior,
+            )  # fmt: skip
+            for row in rows:
+                said = f"{100 * row['greedy_changed']:.0f}%, × {row['perplexity_ratio']:.2f}"
+                axes.annotate(
+                    said, (row["sigma"], row["kl"]), xytext=(7, -9), color=INK, fontsize=7.5,
+                    textcoords="offset points",
+                )  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlabel="sigma")
+        axes.set_ylabel("KL(model ‖ member), nats per token")
+        axes.margins(x=0.18)
+        axes.legend()
+        caption = (
+            "Bars: standard error over members. Beside a point: greedy choices that changed, and "
+            "the member's perplexity over the model's."
+        )
+        return picture("competence", "What noise does to the model", caption, drawn)
+
+
+def layers(found: Mapping[str, Any]) -> Picture:
+    """Each layer's share of the KL when noise of one sigma is in it alone."""
+    rows = found["layers"]
+    with figure(6.4, max(2.4, 0.9 + 0.14 * len(rows))) as (drawn, axes):
+        places = range(len(rows))
+        axes.barh(places, [row["share"] for row in rows], color=BLUE, height=0.7)
+        axes.set_yticks(places, [row["name"] for row in rows], fontsize=6)
+        axes.invert_yaxis()
+        axes.margins(y=0.01)
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel("share of the sum of KL, noise of one sigma in this layer alone")
+        return picture("layers", "What each layer bears", "Equal sigma in every layer.", drawn)
