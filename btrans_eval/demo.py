@@ -10,7 +10,7 @@ from btrans_eval.errors import UserError
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SIGMA = 0.01
-"""Gentle on this model, which 0.05 destroys; what the benchmarks run with."""
+"""Gentle on this model, which 0.05 destroys; what the demo and the benchmarks run with."""
 
 
 def demo_arguments() -> dict[str, Any]:

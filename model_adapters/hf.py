@@ -18,7 +18,7 @@ from btrans_eval.config import (
     refuse_misspelled,
     split_arguments,
 )
-from btrans_eval.demo import demo_arguments
+from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import keep_verdicts
@@ -53,6 +53,8 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         if pretrained is None:
             others = {**demo_arguments(), **others}
             pretrained = others.pop("pretrained")
+            if not {"sigma", "kl"} & set(own) and own.get("prior", "isotropic") == "isotropic":
+                own["sigma"] = SIGMA  # known: the demo needs no calibration
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
         self.population_config = config = PopulationConfig(**own)
         if others.get("backend") == "seq2seq":

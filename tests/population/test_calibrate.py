@@ -168,7 +168,7 @@ def test_tiny_models_reach_the_budget_and_keep_it_on_other_text(tokenizer, name,
 def test_the_demo_model_keeps_its_budget_on_other_text():
     from btrans_eval.model_adapters.hf import BTransHF
 
-    lm = BTransHF()
+    lm = BTransHF(sigma="auto")
     said = lm.get_model_info()["btrans"]
     assert said["calibration"]["budget"] == 0.05 and said["sigma"] == lm._population.sigma
     assert said["calibration"]["evaluations"] <= 6 and said["calibration"]["tokens"] <= 1000
