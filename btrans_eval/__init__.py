@@ -2,11 +2,12 @@
 
 TYPE_CHECKING = False  # every Python start passes here, and `import typing` takes milliseconds
 if TYPE_CHECKING:
+    from btrans_eval.population.calibrate import calibrate
     from btrans_eval.population.population import Population
     from btrans_eval.population.wrapper import BayesianBiasWrapper
 
 __version__ = "0.1.0"
-__all__ = ["BayesianBiasWrapper", "Population", "__version__"]
+__all__ = ["BayesianBiasWrapper", "Population", "__version__", "calibrate"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> object:
         from btrans_eval.population.wrapper import BayesianBiasWrapper
 
         return BayesianBiasWrapper
+    if name == "calibrate":
+        from btrans_eval.population.calibrate import calibrate
+
+        return calibrate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -168,7 +168,7 @@ class MemberLikelihoods(ABC):
         return tuple(row), max(len(row) - len(continuation), 0)
 
     def _first_noisy(self, rows: Sequence[Sequence[int]]) -> list[int] | None:
-        """Where the noise of each row begins, padded on the right; None: at its first token.
+        """Where the noise of each row begins, padded with 0 on the right; None: at its first token.
 
         Raises:
             UserError: if a row may be either of two requests.
@@ -177,7 +177,11 @@ class MemberLikelihoods(ABC):
             return None
         found = []
         for row in rows:
-            starts = {start for fed, start in self._fed if tuple(row[: len(fed)]) == fed}
+            starts = {
+                start
+                for fed, start in self._fed
+                if tuple(row[: len(fed)]) == fed and not any(row[len(fed) :])
+            }
             if len(starts) != 1:
                 raise UserError(
                     "noise_from: generation cannot tell two requests of a batch apart that feed "

@@ -212,6 +212,52 @@ def test_bad_arguments_are_told_before_the_model_is_loaded(monkeypatch, argument
         BTransHF("nowhere", **{"sigma": 0.1, **arguments})
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_noise_from_generation_begins_at_the_last_context_token(checkpoint, batch_size):
+    lm = population_lm(
+        checkpoint, members=2, noise_from="generation", batch_size=batch_size, logits_cache=True
+    )
+    texts = [("w5 w6", "w7"), ("w5 w6", "w8 w9 w10"), ("w5 w6 w8", "w9 w10"), ("w11", "w12 w13")]
+    pairs = [
+        instance("loglikelihood", (context, f" {end}"), place)
+        for place, (context, end) in enumerate(texts)
+    ]
+    stock = HFLM(checkpoint, device="cpu", batch_size=1)
+    population = Population(stock.model, sigma=0.5, noise_from="generation")
+    for (context, end), (value, _) in zip(texts, lm.loglikelihood(pairs), strict=True):
+        before, after = (stock.tokenizer(each)["input_ids"] for each in (context, end))
+        by_member = []
+        for member in range(2):
+            with population.members([member], first=[len(before) - 1]):
+                logits = stock.model(torch.tensor([before + after])).logits[0].double()
+            chances = logits.log_softmax(-1)[len(before) - 1 : -1]
+            by_member.append(sum(float(row[t]) for row, t in zip(chances, after, strict=True)))
+        mean = sum(map(math.exp, by_member)) / 2
+        assert value == pytest.approx(math.log(mean), abs=1e-5)
+
+
+def test_two_contexts_of_the_same_tokens_need_batches_of_one(checkpoint):
+    texts = [("w5 w6", " w7 w8"), ("w5 w6 w7", " w8")]
+    pairs = [instance("loglikelihood", pair, place) for place, pair in enumerate(texts)]
+    with pytest.raises(UserError, match="noise_from: generation cannot tell two requests"):
+        population_lm(checkpoint, noise_from="generation").loglikelihood(pairs)
+    population_lm(checkpoint, noise_from="generation", batch_size=1).loglikelihood(pairs)
+
+
+def test_noise_from_generation_answers_as_its_members(checkpoint):
+    """Greedy texts of a mixed batch against the model called token by token without a cache."""
+    lm = population_lm(checkpoint, members=3, noise_from="generation", aggregate="first")
+    (text,) = lm.generate_until(generation(["w10 w11 w12"], {**GREEDY, "until": []}))
+    tokens = lm.tokenizer("w10 w11 w12")["input_ids"]
+    start = len(tokens) - 1
+    for _ in range(6):
+        with lm._population.members([0], first=[start]):
+            tokens.append(int(lm.model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    said = tokens[start + 1 :]
+    end = next((place for place, token in enumerate(said) if token == 2), len(said))
+    assert text == lm.tok_decode(said[:end])
+
+
 def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
     with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
         BTransHF(str(tmp_path / "missing"), sigma=0.1)
