@@ -217,7 +217,7 @@ def test_noise_from_generation_begins_at_the_last_context_token(checkpoint, batc
     lm = population_lm(
         checkpoint, members=2, noise_from="generation", batch_size=batch_size, logits_cache=True
     )
-    texts = [("w5 w6", "w7"), ("w5 w6", "w8 w9 w10"), ("w5 w6 w8", "w9 w10"), ("w11", "w12 w13")]
+    texts = [("w5 w6", "w7"), ("w5 w6", "w9 w8 w10"), ("w5 w6 w8", "w9 w10"), ("w11", "w12 w13")]
     pairs = [
         instance("loglikelihood", (context, f" {end}"), place)
         for place, (context, end) in enumerate(texts)
