@@ -242,7 +242,7 @@ def resolve(
     if config.sigma == AUTO:
         assert config.kl is not None
         found = calibrate(model, tokenizer, config.kl, prior=config.prior, **settings)
-        logger.info(
+        logger.warning(  # so that it is seen whatever the log level is
             "sigma=auto: sigma=%g has KL %.4f (standard error %.4f) nats per token, budget %g",
             found.sigma, found.kl, found.stderr, found.budget,
         )  # fmt: skip
