@@ -64,9 +64,11 @@ class PopulationConfig:
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        check_prior(self.prior)
+        set_field(self, "prior", check_prior(self.prior))
         if self.sigma is None and self.prior in PRIORS:
             set_field(self, "sigma", AUTO)
+        if self.sigma == AUTO and self.prior not in PRIORS:
+            raise UserError(f"sigma: the file {self.prior} has its own, got auto; leave sigma out")
         if self.sigma == AUTO:
             set_field(self, "kl", check_kl(DEFAULT_KL if self.kl is None else self.kl))
             if check_number("mu", self.mu):

@@ -53,7 +53,7 @@ def measure(
     budgets: Sequence[float],
     text: str | None,
 ) -> dict[str, Any]:
-    """Load the model and measure; see docs/noise.md for the document."""
+    """Load the model and measure: what ``calibration.json`` holds."""
     from btrans_eval.model_adapters.hf import BTransHF
 
     lm = BTransHF(sigma=0.0, **model_args)

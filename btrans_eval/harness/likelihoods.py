@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +40,7 @@ class MemberLikelihoods(ABC):
     _used: dict[str, dict[str, Any]]
     _bound_member: int | None = None
     _asked_by: str = ""
-    _fed: Sequence[tuple[tuple[int, ...], int]] = ()
+    _starts: Mapping[tuple[int, ...], set[int]]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
         """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
@@ -146,7 +146,7 @@ class MemberLikelihoods(ABC):
 
         def score(groups: list[list[int]]) -> list[Scored]:
             some = [requests[index] for group in groups for index in group]
-            self._fed = [self._fed_tokens(request) for request in some]
+            self._starts = self._starts_of(some)
             return super(MemberLikelihoods, self)._loglikelihood_tokens(  # type: ignore[misc, no-any-return]
                 some, disable_tqdm=True, override_bs=override_bs and len(groups)
             )
@@ -161,11 +161,14 @@ class MemberLikelihoods(ABC):
                 known[index] = value
             progress.update(len(new))
 
-    def _fed_tokens(self, request: Tokens) -> tuple[tuple[int, ...], int]:
-        """The tokens of a request's row, and the index of the last of its context."""
-        _, context, continuation = request
-        row = (context + continuation)[-(self.max_length + 1) :][:-1]  # type: ignore[attr-defined]
-        return tuple(row), max(len(row) - len(continuation), 0)
+    def _starts_of(self, requests: Sequence[Tokens]) -> dict[tuple[int, ...], set[int]]:
+        """By row as it is fed: the index of the last context token of requests that feed it."""
+        starts: dict[tuple[int, ...], set[int]] = {}
+        for _, context, continuation in requests:
+            fed = (context + continuation)[-(self.max_length + 1) :][:-1]  # type: ignore[attr-defined]
+            start = max(len(fed) - len(continuation), 0)
+            starts.setdefault(_unpadded(fed), set()).add(start)
+        return starts
 
     def _first_noisy(self, rows: Sequence[Sequence[int]]) -> list[int] | None:
         """Where the noise of each row begins, padded with 0 on the right; None: at its first token.
@@ -175,19 +178,15 @@ class MemberLikelihoods(ABC):
         """
         if self._population.noise_from == "prompt":
             return None
-        found = []
+        found: list[int] = []
         for row in rows:
-            starts = {
-                start
-                for fed, start in self._fed
-                if tuple(row[: len(fed)]) == fed and not any(row[len(fed) :])
-            }
-            if len(starts) != 1:
+            starts = self._starts[_unpadded(row)]
+            if len(starts) > 1:
                 raise UserError(
                     "noise_from: generation cannot tell two requests of a batch apart that feed "
                     "the same tokens with different contexts; use batch_size=1"
                 )
-            found.append(starts.pop())
+            found += starts
         return found
 
     def _places(self, requests: Sequence[Tokens], batches: list[list[list[int]]]) -> list[Place]:
@@ -233,6 +232,12 @@ class MemberLikelihoods(ABC):
 
         plan = Collator(list(groups.values()), sort_fn=longest_first)
         return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
+
+
+def _unpadded(row: Sequence[int]) -> tuple[int, ...]:
+    """A row without the zeros at its end, which the harness pads with."""
+    length = next((end for end in range(len(row), 0, -1) if row[end - 1]), 0)
+    return tuple(row[:length])
 
 
 _LIKELIHOOD = {"loglikelihood": True}

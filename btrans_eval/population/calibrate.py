@@ -83,26 +83,26 @@ def calibrate(
             evaluations, or if the model's output is not finite.
     """
     check_kl(kl)
+    settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed}
     measured = None
     if prior == "balanced":
-        measured = scales(model, tokenizer, noise=noise, norms=norms, seed=seed, text=text)
-    facts = _facts(model, tokenizer, noise, norms, seed, text)
-    facts |= {"prior": prior, "kl": kl} if facts else {}
-    kept = cache.read(facts) if facts else None
-    if kept is not None:
-        return Calibration(**kept, scales=measured)
-    settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed}
-    one = Population(model, 1.0, prior=prior, scales=measured, **settings)
-    yardstick = Yardstick(model, tokenizer, text)
+        measured = balance(layers_alone(model, tokenizer, **settings, text=text))
 
-    def at(sigma: float) -> Divergence:
-        return yardstick.measure(one.with_sigmas([sigma * each for each in one.sigmas]))
+    def found() -> dict[str, Any]:
+        one = Population(model, 1.0, prior=prior, scales=measured, **settings)
+        yardstick = Yardstick(model, tokenizer, text)
 
-    sigma, found, evaluations = search(at, kl, START[prior])
-    value = Calibration(sigma, kl, found.mean_kl, found.stderr, evaluations, found.tokens, measured)
-    if facts:
-        cache.write(facts, {k: v for k, v in asdict(value).items() if k != "scales"})
-    return value
+        def at(sigma: float) -> Divergence:
+            return yardstick.measure(one.with_sigmas([sigma * each for each in one.sigmas]))
+
+        sigma, seen, evaluations = search(at, kl, START[prior])
+        return {
+            "sigma": sigma, "budget": kl, "kl": seen.mean_kl, "stderr": seen.stderr,
+            "evaluations": evaluations, "tokens": seen.tokens,
+        }  # fmt: skip
+
+    facts = _facts(model, tokenizer, text, settings)
+    return Calibration(**_once(facts, {"prior": prior, "kl": kl}, found), scales=measured)
 
 
 def search(
@@ -172,26 +172,6 @@ def by_layer(
     }
 
 
-def scales(
-    model: nn.Module,
-    tokenizer: Any,
-    *,
-    noise: str = "sequence",
-    norms: str = "all",
-    seed: int = 0,
-    text: str | None = None,
-) -> dict[str, float]:
-    """By layer, what sigma is multiplied by so that every layer alone has the same KL.
-
-    scale_l = 1 / sqrt(KL_l) with KL_l from `layers_alone`, and a geometric mean of 1.
-
-    Raises:
-        UserError: if a layer has no influence that could be measured.
-    """
-    settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed, "text": text}
-    return balance(layers_alone(model, tokenizer, **settings))
-
-
 def layers_alone(
     model: nn.Module,
     tokenizer: Any,
@@ -205,24 +185,39 @@ def layers_alone(
 
     At one sigma, at which all layers together have `DEFAULT_KL`, on up to 256 tokens of the text.
     """
-    facts = _facts(model, tokenizer, noise, norms, seed, text)
-    facts |= {"layers": True} if facts else {}
-    kept = cache.read(facts) if facts else None
-    if kept is not None:
-        return {name: float(kl) for name, kl in kept.items()}
     settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed}
-    whole = calibrate(model, tokenizer, DEFAULT_KL, text=text, **settings)
-    population = Population(model, whole.sigma, **settings)
-    yardstick = Yardstick(model, tokenizer, text, BALANCE_TOKENS)
-    alone = by_layer(population, yardstick, whole.sigma, progress=True)
-    found = {name: one.mean_kl for name, one in alone.items()}
-    if facts:
-        cache.write(facts, found)
+
+    def found() -> dict[str, Any]:
+        whole = calibrate(model, tokenizer, DEFAULT_KL, text=text, **settings)
+        population = Population(model, whole.sigma, **settings)
+        yardstick = Yardstick(model, tokenizer, text, BALANCE_TOKENS)
+        alone = by_layer(population, yardstick, whole.sigma, progress=True)
+        return {name: one.mean_kl for name, one in alone.items()}
+
+    return _once(_facts(model, tokenizer, text, settings), {"layers": True}, found)
+
+
+def _once(
+    facts: Mapping[str, Any], asked: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What was measured before under these facts, else what is measured now, which is kept."""
+    if not facts:
+        return measure()
+    found = cache.read({**facts, **asked})
+    if found is None:
+        found = measure()
+        cache.write({**facts, **asked}, found)
     return found
 
 
 def balance(kls: Mapping[str, float]) -> dict[str, float]:
-    """1 / sqrt(KL) of each layer, divided by their geometric mean."""
+    """By layer, what sigma is multiplied by so that every layer alone has the same KL.
+
+    1 / sqrt(KL) of each layer, divided by their geometric mean.
+
+    Raises:
+        UserError: if a layer has no influence that could be measured.
+    """
     for name, kl in kls.items():
         if not kl > 1e-9:
             raise UserError(
@@ -251,12 +246,12 @@ def resolve(
         return found.sigma, scales_, {**said, "scheme": SCHEME, "members": list(MEMBERS)}
     assert not isinstance(config.sigma, str)
     if config.prior == "balanced" and config.sigma:
-        return config.sigma, scales(model, tokenizer, **settings), None
+        return config.sigma, balance(layers_alone(model, tokenizer, **settings)), None
     return config.sigma, None, None
 
 
 def _facts(
-    model: nn.Module, tokenizer: Any, noise: str, norms: str, seed: int, text: str | None
+    model: nn.Module, tokenizer: Any, text: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All that a calibration depends on; empty where the model has no fingerprint."""
     try:
@@ -270,7 +265,5 @@ def _facts(
         "dtype": str(next(model.parameters()).dtype),
         "tokenizer": fingerprint.of_tokenizer(tokenizer),
         "text": hashlib.sha256(whole.encode()).hexdigest(),
-        "noise": noise,
-        "norms": norms,
-        "seed": seed,
+        **settings,
     }

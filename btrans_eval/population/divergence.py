@@ -81,10 +81,12 @@ class Yardstick:
         self._bos = getattr(tokenizer, "bos_token_id", None)
         self._pieces: list[list[int]] = []
         for piece in _pieces(tokenizer, shipped_text() if text is None else text):
+            if len(piece) - (piece[0] == self._bos) < 2:
+                continue  # nothing to predict
             if most_tokens is None or self.tokens + len(piece) <= most_tokens or not self._pieces:
                 self._pieces.append(piece)
         if not self._pieces:
-            raise UserError("text: must hold at least two tokens, got none")
+            raise UserError("text: must hold a passage of at least two tokens, got none")
 
     @property
     def tokens(self) -> int:
@@ -138,6 +140,4 @@ def _pieces(tokenizer: Any, text: str) -> Iterator[list[int]]:
     for passage in text.split("\n---\n"):
         tokens = tokenizer(passage.strip("\n"))["input_ids"]
         for start in range(0, len(tokens), LONGEST):
-            piece = tokens[start : start + LONGEST]
-            if len(piece) > 1:
-                yield list(piece)
+            yield list(tokens[start : start + LONGEST])

@@ -95,7 +95,7 @@ class Population:
         scales: Mapping[str, float] | None = None,
     ) -> None:
         self.prior = check_prior(prior)
-        self.sigma, self.mu = check_amount(sigma, mu, prior)
+        self.sigma, self.mu = check_amount(sigma, mu, self.prior)
         self.noise = check_choice("noise", noise, NOISES)
         self.noise_from = check_choice("noise_from", noise_from, NOISE_STARTS)
         self.norms = norms
@@ -109,7 +109,7 @@ class Population:
         self._refuse_bound()
         self.layers: tuple[NormLayer, ...] = tuple(find_norms(model, norms))
         if self.sigma is None:
-            found = priors.read(prior, self.layers)
+            found = priors.read(self.prior, self.layers)
         else:
             factors = priors.scales_of(prior, self.layers, scales)
             found = [LayerNoise(self.mu, self.sigma * factor) for factor in factors]

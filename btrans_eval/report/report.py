@@ -17,6 +17,8 @@ from btrans_eval.report.tables import Table
 from btrans_eval.report.text import clean
 
 PAGE = Path(__file__).parent / "page"
+LISTED = "files.txt"
+"""Names of the files beside it that are the report's."""
 
 
 def write(folder: Path, encoder: str | None = "default") -> Path:
@@ -36,18 +38,28 @@ def write(folder: Path, encoder: str | None = "default") -> Path:
     shown = _view(study, encoder)
     files = study.folder / "report"
     files.mkdir(exist_ok=True)
-    for old in files.iterdir():  # of a report with other arms or tasks
-        if old.suffix in (".svg", ".png", ".md", ".csv"):
-            old.unlink()
+    written: dict[str, bytes] = {}
     for picture in _found(shown, Picture):
-        (files / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-        (files / f"{picture.name}.png").write_bytes(picture.png)
+        written[f"{picture.name}.svg"] = picture.svg.encode()
+        written[f"{picture.name}.png"] = picture.png
     for table in _found(shown, Table):
-        (files / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
-        (files / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
+        written[f"{table.name}.md"] = table.markdown().encode()
+        written[f"{table.name}.csv"] = table.csv().encode()
+    _replace(files, written)
     page = study.folder / "report.html"
     page.write_text(_render(shown), encoding="utf-8")
     return page
+
+
+def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
+    """Write the files in place of those of the last report, and touch no other."""
+    listed = folder / LISTED
+    for name in listed.read_text(encoding="utf-8").splitlines() if listed.exists() else ():
+        if name not in written and name == Path(name).name:
+            (folder / name).unlink(missing_ok=True)
+    for name, content in written.items():
+        (folder / name).write_bytes(content)
+    listed.write_text("\n".join(sorted(written)) + "\n", encoding="utf-8")
 
 
 def _view(study: Study, encoder: str | None) -> dict[str, Any]:

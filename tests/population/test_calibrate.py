@@ -217,7 +217,7 @@ def test_a_cache_that_cannot_be_written_is_told(llama, tokenizer, tmp_path, monk
 
 def test_balanced_layers_have_equal_influence(llama, tokenizer):
     text = words(0)
-    scales = calibrate.scales(llama, tokenizer, text=text)
+    scales = calibrate.balance(calibrate.layers_alone(llama, tokenizer, text=text))
     assert math.fsum(map(math.log, scales.values())) == pytest.approx(0, abs=1e-12)
     population = Population(llama, 1.0)
     yardstick = Yardstick(llama, tokenizer, text, calibrate.BALANCE_TOKENS)
@@ -247,7 +247,7 @@ def test_models_that_cannot_be_measured(tokenizer):
         model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(UserError, match="not finite"):
         calibrate.calibrate(model.eval(), tokenizer, text=words(0))
-    with pytest.raises(UserError, match="text: must hold at least two tokens"):
-        Yardstick(model, tokenizer, "w5")
+    with pytest.raises(UserError, match="text: must hold a passage of at least two tokens"):
+        Yardstick(model, tokenizer, "w5\n---\n<s> w5")
     with pytest.raises(UserError, match="kl: must be above 0"):
         calibrate.calibrate(model, tokenizer, 0.0)

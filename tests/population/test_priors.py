@@ -9,6 +9,7 @@ from models import BY_NAME, tokens
 from safetensors.numpy import load_file, save_file
 
 from btrans_eval import Population
+from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 
 
@@ -93,6 +94,16 @@ def test_mistakes_with_priors(llama, tmp_path):
         Population(llama, 0.1, prior="balanced")
     with pytest.raises(UserError, match="or name a .safetensors file"):
         Population(llama, 0.1, prior="learned.pt")
+
+
+def test_a_file_in_the_users_folder_is_found(llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Population(llama, sigma=0.1).save(tmp_path / "noise.safetensors")
+    assert Population(llama, prior="~/noise.safetensors").sigmas[0] == pytest.approx(0.1)
+    config = PopulationConfig(prior="~/noise.safetensors")
+    assert (config.sigma, config.prior) == (None, str(tmp_path / "noise.safetensors"))
+    with pytest.raises(UserError, match="has its own, got auto; leave sigma out"):
+        PopulationConfig(sigma="auto", prior="~/noise.safetensors")
 
 
 def test_a_balanced_prior_multiplies_sigma(llama):

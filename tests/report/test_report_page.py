@@ -134,6 +134,21 @@ def test_same_input_gives_the_same_bytes(written, tmp_path, monkeypatch):
         assert copy.read_bytes() == file.read_bytes(), file.name
 
 
+def test_a_new_report_takes_the_place_of_the_last_and_of_nothing_else(tmp_path):
+    finished_runs.study(tmp_path)
+    write(tmp_path, None)
+    files = tmp_path / "report"
+    of_last = files / "curves_pass_sums.png"
+    assert of_last.exists()
+    (files / "mine.md").write_text("kept")
+    (files / "stale.png").write_text("of another comparison")
+    with (files / "files.txt").open("a") as listed:
+        listed.write("stale.png\n../comparison.json\n")
+    write(tmp_path, None)
+    assert of_last.exists() and not (files / "stale.png").exists()
+    assert (files / "mine.md").read_text() == "kept" and (tmp_path / "comparison.json").exists()
+
+
 def test_without_an_encoder_the_plane_is_left_out(tmp_path, monkeypatch):
     def missing(texts, encoder):
         raise UserError("encoder: not here")
