@@ -21,7 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.demo import SIGMA, demo_arguments
-from btrans_eval.model_adapters import hf as adapter
+from btrans_eval.model_adapters import hf_generation as adapter
 from btrans_eval.model_adapters.hf import BTransHF
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 48
@@ -88,17 +88,17 @@ def speed(rows: int, pairs: int) -> None:
 
 def sampling(rows: int, pairs: int) -> None:
     """Sampling from streams of our own against transformers' own sampling, both without noise."""
-    lm = BTransHF(batch_size=rows, sigma=0.0)
+    lm = BTransHF(batch_size=rows, sigma=0.0, batching="static")
     questions = requests(lm, rows)
     for question in questions:
         question.args[1].update(do_sample=True, temperature=0.8)
 
     def of_transformers() -> object:
-        own, adapter.OwnStreams = adapter.OwnStreams, lambda streams: None
+        own, adapter.RowByRow = adapter.RowByRow, lambda padding, streams: None
         try:
             return lm.generate_until(questions, disable_tqdm=True)
         finally:
-            adapter.OwnStreams = own
+            adapter.RowByRow = own
 
     compare(
         f"sampling from our streams / transformers' own, {rows} rows",

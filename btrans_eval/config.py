@@ -20,6 +20,7 @@ NOISES = ("sequence", "token")
 NOISE_STARTS = ("prompt", "generation")
 AUTO = "auto"
 DEFAULT_KL = 0.05
+BATCHINGS = ("refill", "static")
 AGGREGATES = ("vote", "first")
 EXTRACTORS = ("letter", "integer", "number", "latex", "text")
 DEFAULT_MEMBERS = 8
@@ -53,6 +54,8 @@ class PopulationConfig:
     """Which layers: all, residual, or a regular expression on their names."""
     seed: int = 0
     """Seed of the population, at least 0."""
+    batching: str = "refill"
+    """One of BATCHINGS: a finished row's place goes to the next prompt, or a batch ends as one."""
     aggregate: str = "vote"
     """One of AGGREGATES: how one response is chosen where a task asks for one."""
     extractor: str | None = None
@@ -87,6 +90,7 @@ class PopulationConfig:
         set_field(self, "seed", check_whole("seed", self.seed, minimum=0))
         check_choice("noise", self.noise, NOISES)
         check_choice("noise_from", self.noise_from, NOISE_STARTS)
+        check_choice("batching", self.batching, BATCHINGS)
         check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.extractor is not None:
             check_choice("extractor", self.extractor, EXTRACTORS)

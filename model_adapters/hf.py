@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import handle_stop_sequences, postprocess_generated_text
 
 from btrans_eval.config import (
     OWN_ARGUMENTS,
@@ -20,25 +17,21 @@ from btrans_eval.config import (
 )
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.errors import UserError
-from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import keep_verdicts
-from btrans_eval.harness.lm import PopulationLM
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks, prepare_launch
-from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
 from btrans_eval.harness.shelf import Shelf
-from btrans_eval.model_adapters.sampling import OwnStreams
+from btrans_eval.model_adapters.hf_generation import HFGeneration
+from btrans_eval.model_adapters.refill import Prepared, Unfit
 from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.population import Population
-from btrans_eval.population.streams import Stream
-from btrans_eval.store.keys import canonical
 from btrans_eval.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
+class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
     """A population of one transformers model under lm_eval.
 
     Takes every argument of ``HFLM`` and those of ``btrans_eval.config.PopulationConfig``.
@@ -69,6 +62,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
         self._log = None
         self._store: Store | None = None
         self._facts: dict[str, Any] | None = None
+        self._prepared: dict[str, Prepared | Unfit] = {}
         self.become(config, config.responses)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
@@ -152,115 +146,7 @@ class BTransHF(PopulationLM, HFLM):  # type: ignore[misc]
             name = str(error).rsplit("'", 2)[1]
             raise UserError(f"{name}: no such model argument ({error})") from error
 
-    # --------------------------------------------------------------- generation
-    def _generate(self, batch: Sequence[Row]) -> list[Response]:
-        """One text per row, each of its own member."""
-        request = batch[0].question.request
-        until, limit, arguments = self._resolve(request)
-        tokens, mask = self._pad([self._prompt_tokens(row.question.request) for row in batch])
-        if arguments["do_sample"]:
-            arguments["custom_generate"] = OwnStreams([self._stream(row) for row in batch])
-        starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
-        with self._population.members([row.member for row in batch], starts):
-            output = self._model_generate(
-                context=tokens.to(self.device),
-                attention_mask=mask.to(self.device),
-                stop=until,
-                max_length=tokens.shape[1] + limit,
-                **arguments,
-            )
-        rows = [row[tokens.shape[1] :] for row in output.tolist()]
-        return [self._response(row, until, limit) for row in rows]
-
-    def _resolve(self, request: Any) -> tuple[list[str], int, dict[str, Any]]:
-        """Stop strings, limit in tokens, and what else ``generate`` is given."""
-        arguments = self._arguments(request)
-        known = vars(transformers.GenerationConfig())
-        for name in {*arguments} - {*known, "until", "max_gen_toks"}:
-            refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
-            raise UserError(f"{name}: transformers knows no such generation argument")
-        end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        until = handle_stop_sequences(arguments.pop("until", None), eos=end)
-        return until, arguments.pop("max_gen_toks"), arguments
-
-    def _generation_facts(self, request: Any) -> dict[str, Any]:
-        until, limit, arguments = self._resolve(request)
-        of_checkpoint = self.model.generation_config.to_diff_dict()
-        of_checkpoint.pop("transformers_version", None)
-        return {
-            "until": until,
-            "max_gen_toks": limit,
-            "arguments": arguments,
-            "generation_config": of_checkpoint,
-            "ends": sorted(self._end_tokens()),
-        }
-
-    def _prompt_tokens(self, request: Any) -> list[int]:
-        _, limit, _ = self._resolve(request)
-        tokens, _ = self.tok_batch_encode(
-            [request.args[0]], left_truncate_len=self.max_length - limit, truncation=self.truncation
-        )
-        return tokens[0].tolist() or [self.prefix_token_id]  # an empty prompt, as in loglikelihood
-
-    def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask, shape (rows, longest prompt), padded on the left.
-
-        Not the harness's way, which looks at the first row only to see whether the prompts of a
-        batch hold a BOS token of their own.
-        """
-        longest = max(map(len, prompts))
-        padding = self.tokenizer.pad_token_id
-        tokens = [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        return torch.tensor(tokens), torch.tensor(mask)
-
-    def _stream(self, row: Row) -> Stream:
-        """Where the row draws its tokens from."""
-        question, (member, sample) = row.question, row.question.draws[row.draw]
-        arguments = canonical(self._arguments(question.request))
-        seed = self.population_config.seed
-        return Stream(seed, self._prompt(question), arguments, member, sample)
-
-    def _response(self, tokens: list[int], until: list[str], limit: int) -> Response:
-        """The text of one row, with how many tokens it took and whether the limit cut it."""
-        ends = self._end_tokens()
-        count = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-
-        def has_stopped(length: int) -> bool:
-            # special tokens count, as for the harness's own stopping criterion
-            raw = self.tok_decode(tokens[:length], skip_special_tokens=False)
-            return any(stop and stop in raw for stop in until)
-
-        stopped = has_stopped(count)
-        if stopped:  # the row went on until the last row of its batch was done
-            count = bisect_left(range(count + 1), True, key=has_stopped)
-        of_checkpoint = getattr(self.model.generation_config, "max_new_tokens", None) or limit
-        truncated = count >= min(limit, of_checkpoint) and not stopped
-        # what came after the stop string depends on how long the rest of the batch went on
-        return Response(self._text(tokens[:count], until), count, truncated)
-
-    def _end_tokens(self) -> set[int]:
-        """Tokens after which a row holds nothing more."""
-        ends = getattr(self.model.generation_config, "eos_token_id", None)
-        listed = ends if isinstance(ends, list) else [ends]
-        return {*listed, self.eot_token_id} - {None}
-
-    def _text(self, tokens: list[int], until: list[str]) -> str:
-        """What the stock ``hf`` model type makes of generated tokens."""
-        end = self.think_end_token
-        if isinstance(end, int) and end in tokens:
-            tokens = tokens[len(tokens) - tokens[::-1].index(end) :]
-        text = self.tok_decode(tokens)
-        if isinstance(end, int):
-            text = text.lstrip()
-        stop_thinking = end if isinstance(end, str) else None
-        return postprocess_generated_text(text, stop=until, think_end_token=stop_thinking)  # type: ignore[no-any-return]
-
-    def _rows_per_batch(self) -> int:
-        if self.batch_size == "auto":
-            return int(self._detect_batch_size())
-        return int(self.batch_size)
-
+    # -------------------------------------------------------------- loglikelihoods
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
         with self._bound(None):  # the search runs the model as it is
             return super()._detect_batch_size(*args, **kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,24 +31,35 @@ def generation_key(arguments: dict[str, Any]) -> str:
 def batches(
     questions: Sequence[Question],
     needed: Callable[[Question], int],
-    rows: int,
+    rows: Callable[[Question], int | None],
     length: Callable[[Question], int],
-) -> Iterator[list[Row]]:
-    """Batches of at most ``rows`` rows, mixing questions and members; ``needed`` rows each.
+    share: tuple[int, int] = (0, 1),
+) -> list[list[Row]]:
+    """Batches of rows of equal generation arguments, mixing questions and members.
 
     Longest prompts first, so that what does not fit in memory fails at the start; the responses
     of a question lie side by side, so that it is finished soon. The plan depends on the set of
-    questions, not on their order, and is whole before the first batch is handed out.
+    questions, not on their order.
 
     Args:
+        needed: how many rows a question has.
+        rows: how many rows a batch has at most, given the question with the longest prompt;
+            None: all rows of equal arguments are one batch.
         length: tokens of a question's prompt.
+        share: only part i of n; rows are dealt in turn, so that parts are equally long.
     """
     order = {id(each): (-length(each), each.request.args[0]) for each in questions}
     groups: dict[str, list[Question]] = {}
     for question in questions:
         groups.setdefault(generation_key(question.request.args[1]), []).append(question)
+    found: list[list[Row]] = []
+    dealt = 0
+    part, parts = share
     for _, group in sorted(groups.items()):
         group.sort(key=lambda question: order[id(question)])
         plan = [Row(question, draw) for question in group for draw in range(needed(question))]
-        for start in range(0, len(plan), rows):
-            yield plan[start : start + rows]
+        mine = [row for turn, row in enumerate(plan, dealt) if turn % parts == part]
+        dealt += len(plan)
+        size = rows(group[0]) or len(plan)
+        found += [mine[start : start + size] for start in range(0, len(mine), size)]
+    return found

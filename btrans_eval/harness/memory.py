@@ -48,16 +48,42 @@ class RowLimit:
                 waiting = waiting[len(piece) :]
                 yield piece, result
                 continue
-            clear_device_cache(garbage_collection=True)
-            if len(piece) == 1:
-                raise UserError(
-                    f"batch_size: memory does not suffice for a single row of {name}; use a "
-                    "smaller max_gen_toks or max_length, or dtype=bfloat16"
-                )
-            self.most = (len(piece) + 1) // 2
-            logger.warning(
-                "out of memory with %d rows: going on with batches of %d", len(piece), self.most
+            self._halve(len(piece), name)
+
+    def flow(
+        self,
+        items: Sequence[Item],
+        rows: int,
+        start: Callable[[list[Item], int], Iterator[list[tuple[int, Any]]]],
+        name: str,
+    ) -> Iterator[list[tuple[Item, Any]]]:
+        """Results of a stream; where memory does not suffice, what is left starts anew with half.
+
+        Args:
+            items: what is to be done.
+            rows: how many are under way at once, at most.
+            start: begins with items and a number of rows; yields finished ones by index.
+            name: as for `run`.
+        """
+        waiting = list(items)
+        while waiting:
+            width = min(len(waiting), rows, self.most or rows)
+            left = dict(enumerate(waiting))
+            for group in _until_memory_ends(start(waiting, width)):
+                yield [(left.pop(index), result) for index, result in group]
+            waiting = list(left.values())
+            if waiting:
+                self._halve(width, name)
+
+    def _halve(self, rows: int, name: str) -> None:
+        clear_device_cache(garbage_collection=True)
+        if rows == 1:
+            raise UserError(
+                f"batch_size: memory does not suffice for a single row of {name}; use a "
+                "smaller max_gen_toks or max_length, or dtype=bfloat16"
             )
+        self.most = (rows + 1) // 2
+        logger.warning("out of memory with %d rows: going on with %d at once", rows, self.most)
 
 
 def _attempt(action: Callable[[list[Item]], Any], piece: list[Item]) -> tuple[Any, bool]:
@@ -72,3 +98,12 @@ def _attempt(action: Callable[[list[Item]], Any], piece: list[Item]) -> tuple[An
         if not should_reduce_batch_size(error):
             raise
         return None, False
+
+
+def _until_memory_ends(groups: Iterator[Item]) -> Iterator[Item]:
+    """The groups up to where memory ran out; as for `_attempt`, the error does not stay."""
+    while True:
+        group, fits = _attempt(lambda _: next(groups, None), [])
+        if not fits or group is None:
+            return
+        yield group

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Ranks:
         torch.distributed.broadcast_object_list(values, src=0)
         return values[0]
 
-    def union(self, part: dict[int, Any]) -> dict[int, Any]:
+    def union(self, part: dict[Key, Any]) -> dict[Key, Any]:
         """All processes' parts in one, in every process."""
         if self.size == 1:
             return part
-        parts: list[dict[int, Any]] = [{}] * self.size
+        parts: list[dict[Key, Any]] = [{}] * self.size
         torch.distributed.all_gather_object(parts, part)
         return {key: value for each in parts for key, value in each.items()}
 

@@ -58,6 +58,16 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
+def repetition(text: str, n: int = 4) -> float:
+    """Share of a text's n-grams of words that stood in it before (seq-rep-n, arXiv 1908.04319).
+
+    Words are lower-cased and split at white space; a text of fewer than n has none, and gives 0.
+    """
+    (words,) = _words([text])
+    grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
 def mean_words(texts: Sequence[str]) -> float:
     """Mean number of white-space words per response. UserError if there is no response."""
     counts = [len(words) for words in _words(texts)]

@@ -102,7 +102,8 @@ def test_again_from_the_resolved_file_nothing_is_generated_and_all_is_the_same(
 ):
     from btrans_eval.model_adapters.hf import BTransHF
 
-    monkeypatch.setattr(BTransHF, "_generate", lambda *a: pytest.fail("generated again"))
+    for name in ("_generate", "_stream"):
+        monkeypatch.setattr(BTransHF, name, lambda *a: pytest.fail("generated again"))
     before = comparison(out)
     store = ["--store", str(out / "responses.sqlite")]
     main(["compare", str(out / "compare.yaml"), "--output_path", str(tmp_path / "b"), "--no_report",
@@ -239,7 +240,7 @@ def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypat
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BTransHF, "_generate", interrupted)
+    monkeypatch.setattr(BTransHF, "_stream", interrupted)
     with pytest.raises(SystemExit) as ended:
         command(place, tmp_path / "i", "--limit", "2")
     assert ended.value.code == 130

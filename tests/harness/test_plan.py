@@ -90,12 +90,32 @@ def test_batches_mix_questions_and_members_but_not_generation_arguments():
     def words(question):
         return len(question.request.args[0].split())
 
-    plan = list(batches(questions, ALL, 4, words))
+    plan = list(batches(questions, ALL, lambda longest: 4, words))
     assert [len(batch) for batch in plan] == [4, 4, 1, 3]
     rows = [(row.question.request.args[0], row.member) for batch in plan for row in batch]
     prompts = ["a b c d", "a b c", "a b", "a"]
     assert rows == [(prompt, member) for prompt in prompts for member in range(3)]
-    again = list(batches(questions[::-1], ALL, 4, words))
+    again = list(batches(questions[::-1], ALL, lambda longest: 4, words))
     assert [[(r.question.request.args[0], r.member) for r in batch] for batch in again] == [
         [(r.question.request.args[0], r.member) for r in batch] for batch in plan
     ]
+
+
+@pytest.mark.parametrize("size", [3, None])
+@pytest.mark.parametrize(
+    "documents, members, parts", [(30, 64, 8), (1, 7, 3), (2, 1, 4), (5, 3, 1)]
+)
+def test_parts_are_equally_long_and_miss_no_row(documents, members, parts, size):
+    """Also with fewer questions than parts: rows are dealt, not questions."""
+    requests = [request(f"{doc}", doc_id=doc, max_gen_toks=doc % 3) for doc in range(documents)]
+    questions = plan_questions(requests, config(members=members), lambda request: False)
+    shares = []
+    for part in range(parts):
+        plan = batches(questions, ALL, lambda longest: size, lambda each: 1, (part, parts))
+        assert size is None or max(map(len, plan), default=0) <= size
+        for batch in plan:
+            assert len({row.question.request.args[1]["max_gen_toks"] for row in batch}) == 1
+        shares.append([(row.question.request.args[0], row.draw) for b in plan for row in b])
+    everything = [(str(doc), draw) for doc in range(documents) for draw in range(members)]
+    assert sorted(row for share in shares for row in share) == sorted(everything)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -105,7 +105,7 @@ def test_first_is_member_0(checkpoint):
 
 
 def test_batches_hold_at_most_batch_size_rows_of_mixed_members(checkpoint, monkeypatch):
-    lm = population_lm(checkpoint, members=3)
+    lm = population_lm(checkpoint, members=3, batching="static")
     bound = []
     members = lm._population.members
     monkeypatch.setattr(
@@ -311,7 +311,7 @@ def test_without_the_demo_model_it_says_what_to_install(monkeypatch):
 def say(monkeypatch, lm, texts):
     """Member m answers ``texts[m]``."""
     monkeypatch.setattr(
-        lm, "_generate", lambda batch: [Response(texts[row.member], 1, False) for row in batch]
+        lm, "_stream", lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]]
     )
 
 
@@ -353,7 +353,7 @@ def test_text_is_cut_as_the_stock_model_type_cuts_it(checkpoint, arguments):
 
 
 def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
-    lm = population_lm(checkpoint)
+    ending = population_lm(checkpoint)._ending(generation()[0])
     for tokens, count, truncated in [
         ([5, 9, 0, 0, 0, 0], 2, False),  # stopped by w9, then padding
         ([5, 9, 6, 7, 9, 8], 2, False),  # stopped by w9, while another row went on
@@ -362,7 +362,7 @@ def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
         ([5, 6, 7, 8, 10, 9], 6, False),  # the stop string at the limit
         ([2, 0, 0, 0, 0, 0], 0, False),
     ]:
-        response = lm._response(tokens, ["w9", "</s>"], limit=6)
+        response = ending.response(tokens)
         assert (response.tokens, response.truncated) == (count, truncated)
 
 
@@ -393,7 +393,7 @@ def test_a_batch_size_is_found_for_generation_too(checkpoint):
 
 
 def test_without_noise_one_sample_is_not_a_vote(checkpoint, monkeypatch):
-    lm = population_lm(checkpoint, sigma=0.0, members=3)
+    lm = population_lm(checkpoint, sigma=0.0, members=3, batching="static")
     rows = []
     generate = lm._generate
     monkeypatch.setattr(lm, "_generate", lambda batch: rows.extend(batch) or generate(batch))
@@ -425,12 +425,13 @@ def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop
     """A row goes on until its batch is done; what it says then must not count."""
     lm = population_lm(checkpoint, **own)
     token = {"<s>": 1, "w9": 9}[stop]
-    alone = lm._response([5, 6, token], [stop, "</s>"], limit=8)
-    beside = lm._response([5, 6, token, 7, 11, 8, 12, 13], [stop, "</s>"], limit=8)
+    ending = lm._ending(generation(arguments={**GREEDY, "until": [stop], "max_gen_toks": 8})[0])
+    alone = ending.response([5, 6, token])
+    beside = ending.response([5, 6, token, 7, 11, 8, 12, 13])
     assert (beside, beside.tokens, beside.truncated) == (alone, 3, False)
 
 
 def test_the_checkpoints_own_limit_truncates(checkpoint):
     lm = population_lm(checkpoint)
     lm.model.generation_config.max_new_tokens = 3
-    assert lm._response([5, 6, 7], ["w9"], limit=6).truncated is True
+    assert lm._ending(generation()[0]).response([5, 6, 7]).truncated is True

@@ -30,10 +30,11 @@ def path(tmp_path) -> str:
 
 
 class Counted:
-    """A model with a store, and how many rows it has generated."""
+    """A model with a store, batch by batch, and how many rows it has generated."""
 
     def __init__(self, checkpoint, path, **arguments):
-        self.lm = population_lm(checkpoint, store=path, **{"members": 3, **arguments})
+        own = {"members": 3, "batching": "static", **arguments}
+        self.lm = population_lm(checkpoint, store=path, **own)
         self.rows = 0
         self.batches = []
         generate = self.lm._generate
@@ -417,7 +418,7 @@ def test_memory_for_not_even_one_row_is_one_line_and_keeps_what_was_done(checkpo
 
 
 def test_another_runtime_error_is_not_out_of_memory(checkpoint):
-    lm = population_lm(checkpoint)
+    lm = population_lm(checkpoint, batching="static")
     lm._generate = lambda batch: (_ for _ in ()).throw(RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         lm.generate_until(generation())

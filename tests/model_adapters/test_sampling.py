@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.sampling import Draw, OwnStreams
+from btrans_eval.model_adapters.sampling import Draw, RowByRow
 from btrans_eval.population.streams import Stream
 
 DRAWS = 24_000
@@ -68,8 +68,9 @@ def drawn(model, prompt, **arguments) -> torch.Tensor:
     for start in range(0, DRAWS, 2000):
         streams = [Stream(0, "p", "{}", 0, sample) for sample in range(start, start + 2000)]
         ids = torch.tensor([prompt] * len(streams))
+        custom = RowByRow([0] * len(streams), streams)
         output = model.generate(
-            ids, max_new_tokens=1, do_sample=True, custom_generate=OwnStreams(streams), **arguments
+            ids, max_new_tokens=1, do_sample=True, custom_generate=custom, **arguments
         )
         counts += torch.bincount(output[:, -1], minlength=len(counts))
     return counts
@@ -188,7 +189,8 @@ def test_without_noise_members_are_samples_of_the_stock_model(checkpoint):
     assert len(set(texts)) > 12
 
 
-def test_two_shares_give_what_one_process_gives(checkpoint, reference):
+@pytest.mark.parametrize("batching", ["refill", "static"])
+def test_two_shares_give_what_one_process_gives(checkpoint, reference, batching):
     from btrans_eval.harness.ranks import Ranks
 
     class Alone(Ranks):
@@ -200,25 +202,25 @@ def test_two_shares_give_what_one_process_gives(checkpoint, reference):
         def wait(self):
             pass
 
-    found = {}
-    requests = generation(arguments=SAMPLED, repeats=4)
+    found, sizes = {}, []
     for rank in (0, 1):
-        lm = population_lm(checkpoint, members=2)
+        lm = population_lm(checkpoint, members=2, batching=batching)
         lm._ranks = Alone(rank, 2)
-        mine = [request for place, request in enumerate(requests) if place % 2 == rank]
-        answered = {}
-        close = lm._close
-        lm._close = lambda question, texts, close=close, answered=answered: (
-            answered.update(
-                {(question.request.args[0], copy): text for copy, text in enumerate(texts)}
+        parts = {}
+        lm._close_together = lambda questions, finished, parts=parts: (
+            parts.update(
+                {
+                    (question.request.args[0], draw): text
+                    for question in questions
+                    for draw, text in finished[id(question)].items()
+                }
             )
-            or close(question, texts)
+            or dict.fromkeys(range(16), "")
         )
-        with pytest.raises(KeyError):  # the other process's responses are missing
-            lm.generate_until(cloned(requests))
-        assert {name[0] for name in answered} == {request.args[0] for request in mine}
-        found |= answered
-    assert found == reference
+        lm.generate_until(cloned(generation(arguments=SAMPLED, repeats=4)))
+        sizes.append(len(parts))
+        found.update(parts)
+    assert sizes == [8, 8] and found == reference
 
 
 def test_top_k_changes_what_a_stream_gives(checkpoint):

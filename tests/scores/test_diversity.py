@@ -129,3 +129,18 @@ BAD: list[tuple[Callable[[], object], str]] = [
 def test_mistakes_are_told(call: Callable[[], object], text: str) -> None:
     with pytest.raises(UserError, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    "text, n, share",
+    [
+        ("", 4, 0.0),
+        ("one two three", 4, 0.0),
+        ("a b c d", 4, 0.0),
+        ("a b a b a b", 2, 3 / 5),
+        ("A b a B", 1, 0.5),
+        ("x x x x x x x", 4, 3 / 4),
+    ],
+)
+def test_repetition_is_the_share_of_n_grams_that_came_before(text, n, share):
+    assert dv.repetition(text, n) == pytest.approx(share)

