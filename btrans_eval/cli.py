@@ -11,7 +11,7 @@ from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
 
-  run [--repeats K] [--encoder NAME] [--store FILE] [every flag of lm_eval run]
+  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N]] [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
   compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
   compare FILE.yaml --output_path OUT
@@ -27,6 +27,8 @@ USAGE = """btrans-eval COMMAND ...
   store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
               repair NEW]
         what a store of responses holds
+  store merge INTO FROM ...
+        copy what other machines have generated into one store
 """
 
 
@@ -58,10 +60,13 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--repeats", type=int, metavar="K")
     parser.add_argument("--encoder", metavar="NAME")
     parser.add_argument("--store", metavar="FILE")
+    parser.add_argument("--shard", metavar="I/N")
     own, others = parser.parse_known_args(arguments)
     from btrans_eval.harness.launch import lm_eval_run
 
-    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, store=own.store)
+    named = {"store": own.store, "shard": own.shard}
+    model_arguments = {name: value for name, value in named.items() if value is not None}
+    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, arguments=model_arguments)
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -105,7 +110,10 @@ def export(arguments: Sequence[str]) -> None:
 
 
 def store(arguments: Sequence[str]) -> None:
-    """List, export, prune or repair a store of responses."""
+    """List, export, prune, repair or merge stores of responses."""
+    if arguments[:1] == ["merge"]:
+        merge(arguments[1:])
+        return
     parser = argparse.ArgumentParser(prog="btrans-eval store")
     parser.add_argument("file", metavar="FILE")
     actions = parser.add_subparsers(dest="action")
@@ -129,6 +137,17 @@ def store(arguments: Sequence[str]) -> None:
         command.repair(given.file, given.new)
     else:
         command.show(given.file)
+
+
+def merge(arguments: Sequence[str]) -> None:
+    """Join stores of responses."""
+    parser = argparse.ArgumentParser(prog="btrans-eval store merge")
+    parser.add_argument("into", metavar="INTO", help="a store; made where there is none")
+    parser.add_argument("sources", metavar="FROM", nargs="*", help="stores to copy from")
+    given = parser.parse_args(arguments)
+    from btrans_eval.store.merge import merge as join
+
+    join(given.into, given.sources)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,9 @@ class PopulationConfig:
     """JSON-lines file that every member's response is written to."""
     store: str | None = None
     """SQLite file that responses are kept in, and taken from where they are there."""
+    shard: str | None = None
+    """i/n: only part i of n of the responses is generated, into the store, and nothing scored, nor
+    written to ``responses``."""
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -97,9 +100,21 @@ class PopulationConfig:
         for name in ("responses", "store"):
             if getattr(self, name) is not None:
                 set_field(self, name, os.path.expanduser(str(getattr(self, name))))
+        if self.shard is not None:
+            check_shard(self.shard)
+            if self.store is None:
+                raise UserError(
+                    f"shard: goes with store=FILE, which the part goes to, got "
+                    f"shard={self.shard} without"
+                )
         set_field(self, "norms", str(self.norms))
         if self.norms not in ("all", "residual"):
             check_pattern("norms", self.norms)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the responses is generated, from 0, and of how many."""
+        return (0, 1) if self.shard is None else check_shard(self.shard)
 
     @property
     def vote_members(self) -> int:
@@ -194,6 +209,17 @@ def check_amount(sigma: Any, mu: Any, prior: str) -> tuple[float | None, float]:
             )
         return None, 0.0
     return check_number("sigma", sigma, minimum=0.0), check_number("mu", mu)
+
+
+def check_shard(value: Any) -> tuple[int, int]:
+    """``i/n`` as (i - 1, n)."""
+    found = re.fullmatch(r"(\d+)/(\d+)", str(value))
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise UserError(
+            f"shard: must be i/n, with i from 1 to n, got {value!r}; for example shard=1/8"
+        )
+    return part - 1, parts
 
 
 def check_kl(value: Any) -> float:

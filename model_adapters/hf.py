@@ -63,7 +63,8 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         self._store: Store | None = None
         self._facts: dict[str, Any] | None = None
         self._prepared: dict[str, Prepared | Unfit] = {}
-        self.become(config, config.responses)
+        # a part's questions are not whole
+        self.become(config, config.responses if config.shard is None else None)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
         """From now on, answer as another population of the same model.

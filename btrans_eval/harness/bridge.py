@@ -118,7 +118,7 @@ def check_run(run: Any) -> None:
             "arguments; drop --cache_requests"
         )
     command.begin(config.store)
-    if run.log_samples and run.output_path and config.responses is None:
+    if config.shard is None and run.log_samples and run.output_path and not config.responses:
         folder = Path(run.output_path)
         folder = folder.parent if folder.suffix == ".json" else folder
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
@@ -150,13 +150,14 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import failures, judging, notes
+        from btrans_eval.harness import failures, judging, notes, part
 
         notes.take()
         failures.clear()
         judging.forget()
         is_ours = hasattr(lm, "population_config")
         failures.watch(task_dict.get("tasks", {}).values(), is_ours)
+        part.end_before_scoring(lm, task_dict.get("tasks", {}).values())
         results = inner(lm, task_dict, *args, **kwargs)
         taken = {**notes.take(), **failures.summary()}
         if results is not None and taken:

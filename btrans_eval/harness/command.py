@@ -17,6 +17,7 @@ from typing import Any
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness import failures
+from btrans_eval.harness.part import PartIsDone
 
 UNSCORED, INTERRUPTED = 3, 130
 
@@ -70,6 +71,9 @@ def one_line() -> Iterator[None]:
         if not _is_ours:
             raise
         _end(f"interrupted; {_what_is_kept()}", INTERRUPTED)
+    except PartIsDone as done:
+        if _rank() == "0":
+            print(f"btrans-eval: {done}")
     except (UserError, ValueError) as error:
         if not isinstance(error, UserError):
             if "did not find any docs" not in str(error):

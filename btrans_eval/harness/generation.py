@@ -60,8 +60,8 @@ class MemberResponses(ABC):
         self, questions: Sequence[Question], disable_tqdm: bool
     ) -> Iterator[tuple[Row, Response]]:
         """The responses that this process gives, in the order in which they finish."""
-        mine = (self._ranks.rank, self._ranks.size)
-        plan = batches(questions, self._rows_needed, self._size_of_batch, self._length, mine)
+        share = self._ranks.share(self.population_config.part)
+        plan = batches(questions, self._rows_needed, self._size_of_batch, self._length, share)
         rows = [row for batch in plan for row in batch]
         bar = tqdm(
             total=len(rows),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ def lm_eval_run(
     flags: Sequence[str],
     repeats: int | None = None,
     encoder: str | None = None,
-    store: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> None:
     """What the command ``lm_eval run`` does with ``flags``.
 
@@ -29,7 +29,7 @@ def lm_eval_run(
         flags: the harness's own flags.
         repeats: responses per question of every generative task; None leaves tasks as they are.
         encoder: sentence encoder for the diversity columns of all tasks.
-        store: file that responses are kept in.
+        arguments: our own model arguments that were given as flags.
     """
     if encoder is not None and repeats is None:
         raise UserError("encoder: goes with --repeats, which says how many responses to compare")
@@ -38,16 +38,16 @@ def lm_eval_run(
 
     old, sys.argv = sys.argv, ["lm_eval", "run", *flags]
     try:
-        with _stored(store), _viewed(repeats, encoder):
+        with _given(arguments or {}), _viewed(repeats, encoder):
             cli_evaluate()
     finally:
         sys.argv = old
 
 
 @contextmanager
-def _stored(store: str | None) -> Iterator[None]:
-    """Within the block, the harness's command gives its model the argument ``store``."""
-    if store is None:
+def _given(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Within the block, the harness's command gives its model these arguments too."""
+    if not arguments:
         yield
         return
     from lm_eval.config.evaluate_config import EvaluatorConfig
@@ -59,8 +59,9 @@ def _stored(store: str | None) -> Iterator[None]:
     def from_cli(namespace: Any) -> Any:
         run = original(namespace)
         if run.model not in MODELS:
-            raise UserError(f"store: needs --model {' or '.join(MODELS)}, got {run.model}")
-        run.model_args["store"] = store
+            name = next(iter(arguments))
+            raise UserError(f"{name}: needs --model {' or '.join(MODELS)}, got {run.model}")
+        run.model_args.update(arguments)
         check_run(run)
         return run
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness.memory import RowLimit
-from btrans_eval.harness.plan import Question, share_of_rank
+from btrans_eval.harness.part import check_never_scored
+from btrans_eval.harness.plan import Question, share_of
 from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.responses import ResponseLog
 from btrans_eval.harness.shelf import Shelf
@@ -45,6 +46,8 @@ class MemberLikelihoods(ABC):
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
         """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
         of_members = self._by_member(super().loglikelihood, requests, disable_tqdm)  # type: ignore[misc]
+        if self.population_config.shard is not None:
+            return [(0.0, False)] * len(requests)  # never scored
         return [
             (log_mean([value for value, _ in each]), sum(g for _, g in each) * 2 > len(each))
             for each in of_members
@@ -53,10 +56,14 @@ class MemberLikelihoods(ABC):
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Posterior predictive of whole documents: log of the members' mean likelihood."""
         of_members = self._by_member(super().loglikelihood_rolling, requests, disable_tqdm)  # type: ignore[misc]
+        if self.population_config.shard is not None:
+            return [0.0] * len(requests)  # never scored
         return [log_mean(each) for each in of_members]
 
     def _by_member(self, score: Any, requests: list[Any], disable_tqdm: bool) -> list[list[Any]]:
         """``score`` of each request under each member, shape (requests, members)."""
+        if self.population_config.shard is not None:
+            check_never_scored(self)
         first: dict[int, int] = {}  # repeats of a request are scored once
         for place, request in enumerate(requests):
             first.setdefault(id(request), place)
@@ -65,18 +72,25 @@ class MemberLikelihoods(ABC):
         distinct = [Question(requests[p], draws, False, [p]) for p in first.values()]
         for question in distinct:
             self._note_use(question, "mean likelihood")
-        mine = share_of_rank(distinct, self._ranks.rank, self._ranks.size)
-        scores: dict[int, list[Any]] = {question.places[0]: [] for question in mine}
-        self._asked_by = ", ".join(sorted({str(each.request.task_name) for each in mine}))
-        for member in range(members if mine else 0):
+        self._asked_by = ", ".join(sorted({str(each.request.task_name) for each in distinct}))
+        part: dict[tuple[int, int], Any] = {}
+        share = self._ranks.share(self.population_config.part)
+        for member in range(members):
+            mine = share_of(distinct, share, member, members)
             with self._bound(member):
                 values = score(
                     [question.request for question in mine],
                     disable_tqdm=disable_tqdm or self._ranks.rank != 0,
                 )
             for question, value in zip(mine, values, strict=True):
-                scores[question.places[0]].append(value)
-        scores = self._ranks.union(scores)
+                part[question.places[0], member] = value
+        if self.population_config.shard is not None:
+            return []  # each is in the store
+        found = self._ranks.union(part)
+        scores = {
+            question.places[0]: [found[question.places[0], member] for member in range(members)]
+            for question in distinct
+        }
         if self._log is not None and self._ranks.rank == 0:
             for question in distinct:
                 self._log.write(likelihood_line(question.request, scores[question.places[0]]))

@@ -15,7 +15,8 @@ from btrans_eval.harness.batches import generation_key
 from btrans_eval.harness.bridge import refuse_cache
 from btrans_eval.harness.generation import MemberResponses, count_members, is_sampled
 from btrans_eval.harness.likelihoods import MemberLikelihoods
-from btrans_eval.harness.plan import Question, plan_questions, share_of_rank
+from btrans_eval.harness.part import check_never_scored
+from btrans_eval.harness.plan import Question, plan_questions, share_of
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
@@ -47,6 +48,11 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
             self._used[str(question.request.task_name)]["batching"] = batching
         returned: dict[int, Response] = {}
         finished: dict[int, dict[int, Response]] = {id(question): {} for question in questions}
+        if self.population_config.shard is not None:
+            check_never_scored(self)
+            for _ in self._answer(questions, disable_tqdm):
+                pass  # each is in the store
+            return [Response("", 0, False)] * len(requests)  # never scored
         for row, text in self._answer(questions, disable_tqdm):
             done = finished[id(row.question)]
             done[row.draw] = text
@@ -70,7 +76,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
         for (number, draw), text in self._ranks.union(parts).items():
             finished[id(questions[number])][draw] = text
         returned: dict[int, Response] = {}
-        for question in share_of_rank(questions, self._ranks.rank, self._ranks.size):
+        for question in share_of(questions, (self._ranks.rank, self._ranks.size)):
             returned.update(self._close(question, finished[id(question)]))
         return self._ranks.union(returned)
 
@@ -108,6 +114,12 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
                     f"max_gen_toks: must be at least 1 and less than the model's context of "
                     f"{context} tokens, but {question.request.task_name} asks for {limit}; "
                     "use --gen_kwargs max_gen_toks=1024"
+                )
+            if arguments["do_sample"] and not arguments.get("temperature", 1.0):
+                raise UserError(
+                    f"temperature: must be above 0 with do_sample=True, but "
+                    f"{question.request.task_name} has {arguments['temperature']} (the harness's "
+                    "default is 0); use --gen_kwargs do_sample=True,temperature=0.7"
                 )
             for name in ("max_length", "min_length", "max_time"):
                 given = arguments.get(name) or self._of_checkpoint(name)

@@ -87,13 +87,22 @@ def _nearest_divisor(repeats: int, members: int) -> int:
     return min(divisors, key=lambda n: abs(n - members))
 
 
-def share_of_rank(questions: Sequence[Question], rank: int, ranks: int) -> list[Question]:
-    """The questions that one of several processes answers: whole documents, dealt in turn."""
+def share_of(
+    questions: Sequence[Question], share: tuple[int, int], turn: int = 0, turns: int = 1
+) -> list[Question]:
+    """Part i of n of the questions: whole documents, dealt in turn.
+
+    Args:
+        share: i, from 0, and n.
+        turn: number of this round of all questions, of ``turns``; each goes on where the last
+            ended, so that parts are equally long also with fewer questions than parts.
+    """
+    part, parts = share
     documents: dict[tuple[Any, Any], int] = {}
-    share = []
+    mine = []
     for question in questions:
         document = (question.request.task_name, question.request.doc_id)
         place = documents.setdefault(document, len(documents))
-        if place % ranks == rank:
-            share.append(question)
-    return share
+        if (place * turns + turn) % parts == part:
+            mine.append(question)
+    return mine

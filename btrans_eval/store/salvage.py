@@ -108,7 +108,7 @@ def copy_intact(path: Path, target: sqlite3.Connection) -> dict[str, int]:
         for table in counts:
             for row in intact_rows(connection, table):
                 if "context" in row:
-                    row["context"] = _copy_context(connection, target, row)
+                    row["context"] = copy_context(connection, target, row)
                 counts[table] += insert(target, table, row)
     return counts
 
@@ -151,7 +151,7 @@ def _with_tables(path: Path, folder: Path) -> Path:
     return copy
 
 
-def _copy_context(source: sqlite3.Connection, target: sqlite3.Connection, row: Row) -> int:
+def copy_context(source: sqlite3.Connection, target: sqlite3.Connection, row: Row) -> int:
     """The number in the target of a row's context; one that is lost is called unknown."""
     values: Any = None
     with suppress(*UNREADABLE):

@@ -9,7 +9,7 @@ import pytest
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import batches
-from btrans_eval.harness.plan import plan_questions, share_of_rank, share_out
+from btrans_eval.harness.plan import plan_questions, share_of, share_out
 
 
 def ALL(question) -> int:  # noqa: N802
@@ -71,7 +71,7 @@ def test_copies_are_told_apart_by_counting_and_padding_starts_again():
 def test_ranks_share_whole_documents_and_miss_none(documents, ranks):
     requests = [request(f"{doc}{part}", doc_id=doc) for doc in range(documents) for part in "ab"]
     questions = plan_questions(requests, config(), lambda request: False)
-    shares = [share_of_rank(questions, rank, ranks) for rank in range(ranks)]
+    shares = [share_of(questions, (rank, ranks)) for rank in range(ranks)]
     seen = [question.request.args[0] for share in shares for question in share]
     assert sorted(seen) == sorted(r.args[0] for r in requests)
     documents_of = [{question.request.doc_id for question in share} for share in shares]
@@ -119,3 +119,22 @@ def test_parts_are_equally_long_and_miss_no_row(documents, members, parts, size)
     everything = [(str(doc), draw) for doc in range(documents) for draw in range(members)]
     assert sorted(row for share in shares for row in share) == sorted(everything)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("documents, members, parts", [(30, 64, 8), (1, 7, 3), (2, 1, 4)])
+def test_members_of_few_questions_are_shared_out_too(documents, members, parts):
+    requests = [request(f"{doc}{half}", doc_id=doc) for doc in range(documents) for half in "ab"]
+    questions = plan_questions(requests, config(), lambda request: False)
+    shares = [
+        [
+            (question.request.args[0], member)
+            for member in range(members)
+            for question in share_of(questions, (part, parts), member, members)
+        ]
+        for part in range(parts)
+    ]
+    everything = [(q.request.args[0], member) for q in questions for member in range(members)]
+    assert sorted(row for share in shares for row in share) == sorted(everything)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 2  # both halves of a document
+    for share in shares:
+        assert all((f"{name[:-1]}{half}", m) in share for name, m in share for half in "ab")

@@ -273,6 +273,7 @@ def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     "arguments, text",
     [
+        ({"do_sample": True}, "temperature: must be above 0 with do_sample"),
         ({"num_beams": 2}, "num_beams: must be 1"),
         ({"num_return_sequences": 2}, "num_return_sequences: must be 1"),
         ({"max_length": 50}, "max_length: counts padding or time, .* use max_gen_toks"),

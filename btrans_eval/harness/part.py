@@ -1,0 +1,44 @@
+"""Runs that generate a part of the responses into a store, and score nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from btrans_eval.errors import UserError
+
+
+class PartIsDone(Exception):
+    """All that a part consists of is in the store; says so."""
+
+
+def end_before_scoring(lm: Any, tasks: Iterable[Any]) -> None:
+    """Where ``lm`` answers only a part, end the evaluation once all requests are answered."""
+    config = getattr(lm, "population_config", None)
+    if config is None or config.shard is None:
+        return
+    lm.is_never_scored = True
+
+    def end() -> NoReturn:
+        part, parts = config.part
+        raise PartIsDone(
+            f"part {part + 1} of {parts} is in {config.store}; nothing was scored. When all parts "
+            "are, join them with btrans-eval store merge ALL PART..., and run without shard and "
+            "with store=ALL"
+        )
+
+    for task in tasks:
+        task.apply_filters = end
+
+
+def check_never_scored(lm: Any) -> None:
+    """Refuse to answer a part only where the harness would score it.
+
+    Raises:
+        UserError: if the evaluation was not prepared by `end_before_scoring`.
+    """
+    if not getattr(lm, "is_never_scored", False):
+        raise UserError(
+            "shard: works where the harness runs the tasks (lm_eval, btrans-eval run or "
+            "lm_eval.simple_evaluate); leave it out to call the model yourself"
+        )

@@ -1,0 +1,72 @@
+"""``btrans-eval store merge``: what several machines have generated, in one store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from btrans_eval.errors import UserError
+from btrans_eval.store import files, salvage
+from btrans_eval.store.tables import insert, select
+
+_SAID = {"responses": "text", "likelihoods": "value", "verdicts": "equal"}
+
+
+def merge(target: str, sources: Sequence[str]) -> None:
+    """Copy all rows of the sources, which stay as they are, into the target.
+
+    A row that the target holds stays, also where a source holds another text for it: two machines
+    may round a near tie differently. How many do is printed.
+
+    Args:
+        target: a store; it is made where there is no file.
+        sources: other stores; each is copied whole or not at all.
+
+    Raises:
+        UserError: if a file is no intact store, or a source is the target.
+    """
+    if len(sources) == 0:
+        raise UserError("merge: name a store to copy from, as in store merge all.db part1.db")
+    for source in sources:
+        if not Path(source).exists():
+            raise UserError(f"store: there is no file {source}")
+        if Path(target).exists() and Path(source).samefile(target):
+            raise UserError(f"merge: {source} is the store that is copied into; name others")
+    with closing(files.connect(Path(target))) as into:
+        for source in sources:
+            with closing(files.open_file(Path(source))) as connection:
+                print(f"{source}: {_copy(Path(source), connection, Path(target), into)}")
+
+
+def _copy(path: Path, source: sqlite3.Connection, target: Path, into: sqlite3.Connection) -> str:
+    new, known, differ = dict.fromkeys(_SAID, 0), 0, 0
+    with files.explained(path, source), files.explained(target, into):
+        into.execute("BEGIN IMMEDIATE")
+        for table in _SAID:
+            for row in _rows(path, source, table):
+                if "context" in row:
+                    row["context"] = salvage.copy_context(source, into, row)
+                if insert(into, table, row):
+                    new[table] += 1
+                    continue
+                known += 1
+                statement = select(table, "WHERE key = ?")
+                held = salvage.as_row(table, into.execute(statement, (row["key"],)).fetchone())
+                differ += held[_SAID[table]] != row[_SAID[table]]
+        into.execute("COMMIT")
+    said = (
+        f"{new['responses']} responses, {new['likelihoods']} loglikelihoods and "
+        f"{new['verdicts']} verdicts are new, {known} were there"
+    )
+    return said + (f", {differ} of them otherwise, which stay as they were" if differ else "")
+
+
+def _rows(path: Path, source: sqlite3.Connection, table: str) -> Any:
+    for values in source.execute(select(table, "ORDER BY id")):
+        row = salvage.as_row(table, values)
+        if not salvage.is_intact(table, row):
+            raise files.damaged(path, f"row {row['id']} of {table} was altered")
+        yield row
