@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_checkpoint
+import torch
 import transformers
 from canned import dataset
 
@@ -35,6 +36,10 @@ def models(tmp_path_factory) -> dict[str, str]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         tokenizer.chat_template = TEMPLATE
         tokenizer.save_pretrained(folder)
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        with torch.no_grad():  # a random one says nearly the same after every token
+            model.get_output_embeddings().weight.mul_(20)
+        model.save_pretrained(folder)
     return found
 
 
@@ -96,6 +101,8 @@ def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
     rows(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path / "calibrations"))
+    known = " ".join(f"w{3 + n * n % 61}" for n in range(200))  # the tiny tokenizer's words
+    monkeypatch.setattr("btrans_eval.population.divergence.shipped_text", lambda: known)
     plan = read(path)
     assert "pretrained" not in plan.model_args
     small = replace(
@@ -112,7 +119,7 @@ def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
     for plan_of_arm, arm in zip(plan.arms, found["arms"], strict=True):
         used = arm["population"]
         if plan_of_arm.kind == "population":
-            assert used["calibration"]["kl"] == plan_of_arm.own.get("kl", 0.05)
+            assert used["calibration"]["budget"] == plan_of_arm.own.get("kl", 0.05)
             assert used["noise"] == plan_of_arm.own.get("noise", "sequence")
             assert used["noise_from"] == plan_of_arm.own.get("noise_from", "prompt")
             asked = plan_of_arm.own.get("members", plan.repeats)
