@@ -53,7 +53,7 @@ def child(counter: str, flags: list[str]) -> None:
 
 def start(folder: Path) -> subprocess.Popen:
     demo = ",".join(f"{name}={value}" for name, value in demo_arguments().items())
-    arguments = f"{demo},sigma=0.01,members=8,store={folder / 'store.sqlite'}"
+    arguments = f"{demo},sigma=0.01,members=8,batching=static,store={folder / 'store.sqlite'}"
     flags = [*RUN, "--model_args", arguments, "--output_path", str(folder)]
     command = [sys.executable, __file__, "--child", str(folder / "generated"), *flags]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -123,7 +123,9 @@ def memory(questions: int) -> None:
     from btrans_eval.model_adapters.hf import BTransHF
 
     with tempfile.TemporaryDirectory() as name:
-        lm = BTransHF(sigma=0.01, members=8, batch_size=64, store=f"{name}/store.sqlite")
+        lm = BTransHF(
+            sigma=0.01, members=8, batching="static", batch_size=64, store=f"{name}/store.sqlite"
+        )
         text = "The answer is 5. " * 60  # 1 KB
         lm._generate = lambda batch: [
             Response(f"{text}{row.draw} {row.question.request.doc_id}", 200, False) for row in batch

@@ -57,7 +57,7 @@ def variants(folder: str) -> Iterator[tuple[str, dict[tuple[int, int], str]]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--rank", path], check=True, env=environment)
     lm = model(8, store=path)
-    lm._generate = None  # all is in the store
+    lm._stream = None  # all is in the store
     yield "two processes", texts(lm, requests(range(ROWS)))
 
 
