@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add("inputs", nargs="*", metavar="FILE.yaml | RUN", help="a plan, or two finished runs or more")
     add("--output_path", required=True, metavar="OUT", help="folder for results and report")
     add("--tasks", metavar="NAMES", help="tasks or groups, separated by commas")
-    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,sigma=0.01,dtype=…")
+    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,kl=0.05,dtype=…")
     add("--repeats", type=int, default=8, metavar="K", help="responses per question (8)")
     add("--arms", default=DEFAULT_ARMS, metavar="ARMS",
         help="KIND[@TEMPERATURE][:name=value], separated by commas; a leading + adds to the "

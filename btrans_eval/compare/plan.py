@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def parse_arms(text: str, temperature: float, seeds: Sequence[int]) -> tuple[ArmPlan, ...]:
-    """Arms from ``stock,stock@T,population@0.7:sigma=0.02``; a leading ``+`` adds to the default.
+    """Arms from ``stock,stock@T,population@0.7:kl=0.1``; a leading ``+`` adds to the default.
 
     Args:
         text: arms separated by commas, each KIND[@TEMPERATURE][:name=value]…, T standing for
@@ -171,7 +171,7 @@ def _parse_arm(word: str, temperature: float) -> ArmPlan:
     if kind not in KINDS:
         raise UserError(
             f"arms: must be stock or population, then @TEMPERATURE and :name=value as wanted, got "
-            f"{word!r}; for example population@0.7:sigma=0.02"
+            f"{word!r}; for example population@0.7:kl=0.1"
         )
     own: dict[str, Any] = {}
     others: dict[str, Any] = {}
@@ -262,7 +262,7 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
         refuse_misspelled(arm, known, f"entry of an arm, in {path}")
     if not isinstance(arm, dict) or not set(arm) <= set(known) or arm.get("kind") not in KINDS:
         raise UserError(
-            f"compare: {path}: an arm must be such as population@0.7:sigma=0.02, or have kind "
+            f"compare: {path}: an arm must be such as population@0.7:kl=0.1, or have kind "
             f"({' or '.join(KINDS)}) and any of {', '.join(known)}; got {arm!r}"
         )
     made = make_arm(
