@@ -5,6 +5,7 @@ For engines whose weights lie in other processes, in layouts of their own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -131,3 +132,17 @@ def _cast(
     for name, place in sorted(places.items()):
         assert place is not None
         yield name, files[place].get_tensor(place).to(kinds[name])
+
+
+def of_folder(path: str) -> str:
+    """Hex digest of an adapter's files; of its name where it is no folder."""
+    digest = hashlib.sha256()
+    folder = Path(path)
+    if not folder.is_dir():
+        return f"hub {path}"
+    for file in sorted(folder.glob("adapter_*")):
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
