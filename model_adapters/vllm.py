@@ -83,7 +83,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         self._store: Store | None = None
         self._facts: dict[str, Any] | None = None
         self.rows_at_once = self._count_rows()
-        self.become(config, config.responses)
+        # a part's questions are not whole
+        self.become(config, config.responses if config.shard is None else None)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
         """From now on, answer as another population of the same model.

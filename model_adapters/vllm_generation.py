@@ -74,7 +74,7 @@ class VLLMGeneration(PopulationLM):
         """Of one response; a sampled one has a seed of its own."""
         # what ends thinking comes first: a stop string within it stops nothing
         stop = [self._eos()] if self._thinks() else until
-        seed = self._seed(row) if arguments.get("temperature") else None
+        seed = self._seed(row) if arguments.get("temperature", 1.0) else None
         try:
             return SamplingParams(max_tokens=limit, stop=stop, seed=seed, **arguments)
         except (ValueError, TypeError) as error:
@@ -120,6 +120,8 @@ class VLLMGeneration(PopulationLM):
             eos=self._eos(),
             default_max_gen_toks=self.max_gen_toks,  # type: ignore[attr-defined]
         )
+        if not given["do_sample"]:
+            arguments["temperature"] = 0.0  # vLLM samples unless told, and the harness may not tell
         arguments.pop("seed", None)  # is part of what each response's own seed is made from
         return arguments, until, limit
 

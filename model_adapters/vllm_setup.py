@@ -53,6 +53,8 @@ def refuse_unsupported(config: PopulationConfig) -> None:
             "noise_from: must be prompt in vLLM, where all tokens of a pass share one bias, got "
             "generation; use --model btrans-hf"
         )
+    if config.batching == "static":
+        raise UserError("batching: vLLM makes its own batches, got static; leave it out")
 
 
 def check_arguments(others: Mapping[str, Any]) -> None:
@@ -134,6 +136,7 @@ class Calibrations:
     ) -> None:
         self._checkpoint, self._dtype, self._others = checkpoint, dtype, others
         self._weights: Weights | None = None
+        self._known: dict[PopulationConfig, Resolved] = {}
 
     def resolve(self, config: PopulationConfig) -> Resolved:
         """As `calibrate.resolve`.
@@ -141,6 +144,11 @@ class Calibrations:
         Raises:
             UserError: if that was not measured, naming the command that does.
         """
+        if config not in self._known:
+            self._known[config] = self._look_up(config)
+        return self._known[config]
+
+    def _look_up(self, config: PopulationConfig) -> Resolved:
         if not needs_measuring(config):
             assert not isinstance(config.sigma, str)
             return config.sigma, None, None

@@ -69,6 +69,11 @@ class StockVLLM(VLLM):  # type: ignore[misc]
     ) -> list[tuple[float, bool]]:
         return super()._loglikelihood_tokens(requests, disable_tqdm)  # type: ignore[no-any-return]
 
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        if not requests:  # the harness makes batches of as many
+            return []
+        return super().loglikelihood_rolling(requests, disable_tqdm)  # type: ignore[no-any-return]
+
     def get_model_info(self) -> dict[str, Any]:
         """What the results file says of the model."""
         return {"vllm": vllm.__version__}
