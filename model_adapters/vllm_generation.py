@@ -10,6 +10,7 @@ from typing import Any
 
 from lm_eval.models.utils import maybe_truncate, postprocess_generated_text
 from vllm import SamplingParams
+from vllm.exceptions import VLLMValidationError
 
 from btrans_eval.config import refuse_misspelled
 from btrans_eval.errors import UserError
@@ -77,7 +78,7 @@ class VLLMGeneration(PopulationLM):
         seed = self._seed(row) if arguments.get("temperature", 1.0) else None
         try:
             return SamplingParams(max_tokens=limit, stop=stop, seed=seed, **arguments)
-        except (ValueError, TypeError) as error:
+        except (VLLMValidationError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             task = row.question.request.task_name
             raise UserError(f"gen_kwargs: vLLM refuses those of {task} ({reason})") from error

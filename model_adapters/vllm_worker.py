@@ -59,7 +59,8 @@ def _prepare(parent: nn.Module, name: str, module: nn.Module | None) -> None:
     if width is None:
         return  # a layer that noise is wanted in is then missed, and told
     weight = getattr(module, "weight", None)
-    device = weight.device if isinstance(weight, Tensor) else None
+    # some weights get their device later; buffers are made where they stay
+    device = weight.device if isinstance(weight, Tensor) and not weight.is_meta else None
     shift = torch.zeros(width, dtype=torch.float32, device=device)
     module.register_buffer("btrans_shift", shift, persistent=False)
     module.__class__ = _shifted(type(module))
@@ -121,6 +122,8 @@ class NoisyWorker(WeightReader):
         here = _noisy(self.model_runner.get_model())
         for name, layer in here.items():
             shift = layer.btrans_shift
+            if shift.is_meta:
+                raise RuntimeError(f"the noise of {name} is on no device, so it would be lost")
             if name in shifts:
                 given = np.frombuffer(shifts[name], dtype="<f4").astype(np.float32)
                 shift.copy_(torch.from_numpy(given))
