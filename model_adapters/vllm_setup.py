@@ -25,6 +25,11 @@ from btrans_eval.population.recall import needs_measuring, recall
 logger = logging.getLogger(__name__)
 
 _ENGINE = frozenset(field.name for field in fields(EngineArgs))
+_KNOWN = {
+    name
+    for function in (VLLM.__init__, LLM.__init__)
+    for name in (*inspect.signature(function).parameters, *_ENGINE, "device")
+} - {"self", "kwargs"}
 _ADAPTERS = "btrans_eval.model_adapters"
 _NOISY, _STOCK = f"{_ADAPTERS}.vllm_worker.NoisyWorker", f"{_ADAPTERS}.vllm_weights.WeightReader"
 
@@ -63,10 +68,9 @@ def check_arguments(others: Mapping[str, Any]) -> None:
     Raises:
         UserError: naming the argument.
     """
-    known = {*_ENGINE, *_names(VLLM.__init__), *_names(LLM.__init__), "device"} - {"self", "kwargs"}
     for name in others:
-        if name not in known:
-            refuse_misspelled([name], sorted(known))
+        if name not in _KNOWN:
+            refuse_misspelled([name], sorted(_KNOWN))
             raise UserError(f"{name}: neither vLLM nor the harness has such a model argument")
     for name in ("worker_extension_cls", "worker_cls"):
         if others.get(name):
@@ -80,10 +84,6 @@ def check_arguments(others: Mapping[str, Any]) -> None:
         )
     if not isinstance(others.get("additional_config") or {}, dict):
         raise UserError("additional_config: must be a dictionary; leave it out")
-
-
-def _names(function: Any) -> set[str]:
-    return set(inspect.signature(function).parameters)
 
 
 def extension(is_noisy: bool, others: Mapping[str, Any]) -> dict[str, Any]:
