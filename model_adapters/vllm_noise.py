@@ -103,7 +103,9 @@ class Noise:
         stock = self._look()
         rounding = max(abs(a - b) for a, b in zip(stock, self._look(), strict=True))
         unchanged = []
-        for layer in tqdm(layers, desc="Whether noise reaches every layer", disable=len(layers) < 2):
+        for layer in tqdm(
+            layers, desc="Whether noise reaches every layer", disable=len(layers) < 2
+        ):
             shift = noises.eps(0, 0, layer.name, layer.width).astype("<f4").tobytes()
             self._set({self._names[layer.name]: shift})
             seen = self._look()

@@ -26,7 +26,7 @@ from btrans_eval.model_adapters.vllm_weights import WeightReader
 from btrans_eval.population.norms import NormLayer, gain_rms, is_norm
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _shifted(kind: type[nn.Module]) -> type[nn.Module]:
     """A class of normalization layers that add their ``btrans_shift``; named as it was."""
 
@@ -102,7 +102,7 @@ class NoisyWorker(WeightReader):
         return found
 
     def btrans_gains(self, names: Sequence[str]) -> dict[str, float]:
-        """Root mean square of the gain of each of these layers (names here) that this worker has."""
+        """Root mean square of the gain of those of these layers (names here) that it has."""
         here = _noisy(self.model_runner.get_model())
         return {
             name: gain_rms(NormLayer(name, here[name], here[name].btrans_shift.shape[0]))
