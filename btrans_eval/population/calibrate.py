@@ -28,7 +28,25 @@ LARGEST_STEP = 100.0
 START = {"isotropic": 0.01, "scaled": 0.03, "balanced": 0.01}
 BALANCE_TOKENS = 256
 
+HOW = {"scheme": SCHEME, "members": list(MEMBERS)}
+
 logger = logging.getLogger(__name__)
+
+Resolved = tuple[float | None, dict[str, float] | None, dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a measurement was made with.
+
+    Attributes:
+        model, tokenizer: their fingerprints.
+        dtype: of the model's first parameter, as torch names it.
+    """
+
+    model: str
+    dtype: str
+    tokenizer: str
 
 
 @dataclass(frozen=True)
@@ -229,9 +247,7 @@ def balance(kls: Mapping[str, float]) -> dict[str, float]:
     return {name: math.exp(each - center) for name, each in logs.items()}
 
 
-def resolve(
-    model: nn.Module, tokenizer: Any, config: PopulationConfig
-) -> tuple[float | None, dict[str, float] | None, dict[str, Any] | None]:
+def resolve(model: nn.Module, tokenizer: Any, config: PopulationConfig) -> Resolved:
     """Sigma and scales as numbers, and what the results file says about how they were found."""
     settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
     if config.sigma == AUTO:
@@ -243,7 +259,7 @@ def resolve(
         )  # fmt: skip
         said = {name: value for name, value in asdict(found).items() if name != "scales"}
         scales_ = None if found.scales is None else dict(found.scales)
-        return found.sigma, scales_, {**said, "scheme": SCHEME, "members": list(MEMBERS)}
+        return found.sigma, scales_, {**said, **HOW}
     assert not isinstance(config.sigma, str)
     if config.prior == "balanced" and config.sigma:
         return config.sigma, balance(layers_alone(model, tokenizer, **settings)), None
@@ -255,15 +271,19 @@ def _facts(
 ) -> dict[str, Any]:
     """All that a calibration depends on; empty where the model has no fingerprint."""
     try:
-        model_digest = fingerprint.of_model(model)
+        digest = fingerprint.of_model(model)
     except UserError:  # offloaded weights: it is measured each time
         return {}
+    dtype = str(next(model.parameters()).dtype)
+    return key(Weights(digest, dtype, fingerprint.of_tokenizer(tokenizer)), text, settings)
+
+
+def key(weights: Weights, text: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a measurement is kept under in the user's cache folder."""
     whole = shipped_text() if text is None else text
     return {
         "scheme": [SCHEME, NOISE_SCHEME],
-        "model": model_digest,
-        "dtype": str(next(model.parameters()).dtype),
-        "tokenizer": fingerprint.of_tokenizer(tokenizer),
+        **asdict(weights),
         "text": hashlib.sha256(whole.encode()).hexdigest(),
         **settings,
     }

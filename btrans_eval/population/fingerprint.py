@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,16 +29,37 @@ def of_model(model: nn.Module) -> str:
         UserError: if weights are not on a device (offloaded to disk).
     """
     digest = hashlib.sha256()
-    config = getattr(model, "config", None)
+    _add_config(digest, getattr(model, "config", None))
+    for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
+        digest.update(_text([name, adapter.to_dict()]))
+    _add_tensors(digest, sorted(_tensors(model)))
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def of_parts(config: Any, tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """What `of_model` gives for a model with this configuration and state dict, without adapters.
+
+    Args:
+        config: of the model.
+        tensors: the state dict in the order of its names; each is let go before the next is taken.
+    """
+    digest = hashlib.sha256()
+    _add_config(digest, config)
+    _add_tensors(digest, tensors)
+    return digest.hexdigest()
+
+
+def _add_config(digest: Any, config: Any) -> None:
     if config is not None:
         facts = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_MODEL}
         digest.update(_text(facts))
-    for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
-        digest.update(_text([name, adapter.to_dict()]))
-    for name, tensor in sorted(_tensors(model)):
+
+
+def _add_tensors(digest: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    for name, tensor in tensors:
         digest.update(_text([name, str(tensor.dtype), list(tensor.shape)]))
         digest.update(_content(tensor, name))
-    return digest.hexdigest()
 
 
 # where it was loaded from and how, which is no part of what it computes or has a key of its own

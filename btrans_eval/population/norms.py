@@ -130,7 +130,7 @@ def _normalization_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if inside and name.startswith(inside):
             continue
-        if _is_norm(module) or _is_norm(_wrapped_by_peft(module)):
+        if is_norm(module) or is_norm(_wrapped_by_peft(module)):
             inside = (*inside, name + ".")
             yield name, module
 
@@ -144,7 +144,8 @@ def _wrapped_by_peft(module: nn.Module) -> nn.Module | None:
     return None
 
 
-def _is_norm(module: nn.Module | None) -> bool:
+def is_norm(module: nn.Module | None) -> bool:
+    """Whether a module is a normalization layer over its last dimension, by its class's name."""
     if module is None or next(module.children(), None) is not None:
         return False
     name = type(module).__name__

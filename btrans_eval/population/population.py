@@ -66,7 +66,8 @@ class Population:
             is told, the last of the prompt).
         norms: ``all``, ``residual`` or a regular expression on layer names.
         seed: seed of the population, a whole number at least 0.
-        scales: of a balanced prior, by layer name.
+        scales: of a balanced prior, by layer name; of a scaled one where the model's weights are
+            not at hand, else they are read from it.
 
     Attributes:
         layers: the layers that noise is added to.

@@ -48,14 +48,15 @@ def scales_of(
 
     Args:
         prior: isotropic (1), scaled (RMS of the layer's gain) or balanced (as measured).
-        measured: of a balanced prior, by layer: ``btrans_eval.calibrate`` finds them.
+        measured: of a balanced prior, by layer: ``btrans_eval.calibrate`` finds them; of a
+            scaled one where the weights lie in another process; else None.
 
     Raises:
         UserError: if a balanced prior lacks a layer's scale.
     """
     if prior == "isotropic":
         return [1.0] * len(layers)
-    if prior == "scaled":
+    if prior == "scaled" and measured is None:
         return [gain_rms(layer) for layer in layers]
     if measured is None:
         raise UserError(

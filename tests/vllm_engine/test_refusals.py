@@ -1,0 +1,139 @@
+"""What btrans-vllm refuses before it starts vLLM, and what it does where layers are missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import pytest
+import small_checkpoints
+import torch
+import vllm_lm
+from engine import population_lm
+
+from btrans_eval.config import PopulationConfig
+from btrans_eval.errors import UserError
+from btrans_eval.model_adapters import vllm_setup, vllm_stock
+from btrans_eval.model_adapters.vllm_noise import Noise
+from btrans_eval.population.checkpoint import Checkpoint
+from btrans_eval.population.norms import find_norms
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    return small_checkpoints.save(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def no_engine(monkeypatch, tmp_path):
+    monkeypatch.setattr(vllm_stock.VLLM, "__init__", lambda *a, **k: pytest.fail("vLLM started"))
+    monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"noise": "token"}, "noise: must be sequence in vLLM.*use --model btrans-hf"),
+        ({"noise_from": "generation"}, "noise_from: must be prompt in vLLM.*btrans-hf"),
+        ({"batching": "static"}, "batching: vLLM makes its own batches"),
+        ({"sigm": 0.1}, "sigm: no such model argument; did you mean sigma"),
+        ({"tensor_paralel_size": 2}, "tensor_paralel_size: .*did you mean tensor_parallel_size"),
+        ({"colour": "blue"}, "colour: neither vLLM nor the harness has such a model argument"),
+        ({"worker_extension_cls": "a.B"}, "worker_extension_cls: is how members reach"),
+        ({"kv_transfer_config": {"kv_connector": "X"}}, "kv_transfer_config: a cache outside"),
+        ({"norms": "head"}, "norms: .*'head' matches none of"),
+        ({"prior": "/nowhere/noise.safetensors", "sigma": None}, "prior: .* cannot be read"),
+        ({"sigma": "auto"}, "sigma: auto was not measured yet .* in float32.* run btrans-eval "
+         r"calibrate --model_args pretrained=\S+,dtype=float32 --kl 0.05 --output_path OUT first"),
+        ({"prior": "balanced"}, "prior: balanced was not measured yet"),
+        ({"sigma": "auto", "quantization": "fp8"}, "sigma: auto .* does not see quantization"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_told_before_vllm_starts(checkpoint, no_engine, arguments, text):
+    with pytest.raises(UserError, match=text) as told:
+        vllm_lm.vllm_lm(checkpoint, **arguments)
+    assert "\n" not in str(told.value)
+
+
+def test_a_model_must_be_named_and_there(no_engine, tmp_path):
+    with pytest.raises(UserError, match="pretrained: name a model"):
+        vllm_lm.BTransVLLM(sigma=0.1)
+    with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
+        vllm_lm.vllm_lm(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("release", ["0.31.4", "0.33.0", "1.0.0", "0.320.0", "dev"])
+def test_a_release_that_was_not_tested_is_refused(release):
+    with pytest.raises(UserError, match=f"vllm: must be 0.32.x, .* got {release}"):
+        vllm_stock.check_release(release)
+    vllm_stock.check_release("0.32.5+cu130")
+
+
+@pytest.mark.parametrize("prior", ["isotropic", "scaled", "balanced"])
+def test_sigma_is_taken_from_what_btrans_hf_has_measured(checkpoint, monkeypatch, tmp_path, prior):
+    monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path))
+    config = PopulationConfig(prior=prior, kl=0.02)
+    calibrations = vllm_setup.Calibrations(
+        Checkpoint(checkpoint, {}), torch.float32, {"dtype": "float32"}
+    )
+    with pytest.raises(UserError, match="was not measured yet"):
+        calibrations.resolve(config)
+    other = population_lm(checkpoint, dtype="float32", sigma="auto", kl=0.02, prior=prior)
+    sigma, scales, said = calibrations.resolve(config)
+    assert sigma == other._population.sigma > 0
+    assert said == other._calibration
+    if prior == "balanced":
+        layers = [layer.name for layer in other._population.layers]
+        assert [sigma * scales[name] for name in layers] == list(other._population.sigmas)
+        assert calibrations.resolve(PopulationConfig(prior=prior, sigma=0.3))[0] == 0.3
+    for different in ({"kl": 0.03}, {"seed": 1}, {"norms": "residual"}):
+        with pytest.raises(UserError, match="was not measured yet"):
+            calibrations.resolve(dataclasses.replace(config, **different))
+
+
+class Answers:
+    """Engines whose workers have some layers, and whose model says the same whatever it is told."""
+
+    def __init__(self, found, reached=()):
+        self.found, self.reached, self.shifts = found, reached, {}
+
+    def tell(self, method, *args):
+        if method == "btrans_find":
+            return [[{name: at for name, at in self.found.items() if name in args[0]}]]
+        (self.shifts,) = args
+        return [[list(self.shifts)]]
+
+    def forget(self):
+        pass
+
+    def generate(self, prompts, parameters, adapter):
+        value = -1.0 - any(name in self.reached for name in self.shifts)
+        tokens = prompts[0]["prompt_token_ids"]
+        said = [None, *({token: types.SimpleNamespace(logprob=value)} for token in tokens[1:])]
+        return [types.SimpleNamespace(prompt_logprobs=said, prompt_token_ids=tokens)]
+
+
+def test_noise_in_some_of_the_layers_alone_is_refused(checkpoint):
+    layers = find_norms(Checkpoint(checkpoint, {}).outline())
+    names = [layer.name for layer in layers]
+    places = {layer.name: [layer.name, layer.width] for layer in layers}
+    Noise(Answers(places, names), 64).find(layers)
+    with pytest.raises(UserError, match=f"norms: vLLM's model lacks {names[1]} of the 5 layers"):
+        Noise(Answers({k: v for k, v in places.items() if k != names[1]}, names), 64).find(layers)
+    with pytest.raises(UserError, match=f"{names[2]} is 64 wide in transformers and 32 in vLLM"):
+        Noise(Answers({**places, names[2]: [names[2], 32]}, names), 64).find(layers)
+    with pytest.raises(UserError, match=f"vLLM computes {names[0]} in a way that passes"):
+        Noise(Answers(places, names[1:]), 64).find(layers)
+
+
+def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
+    lm = population_lm(checkpoint, sigma=0.1)
+    layers = lm._population.layers
+    answers = Answers({layer.name: [layer.name, layer.width] for layer in layers},
+                      [layer.name for layer in layers])  # fmt: skip
+    noise = Noise(answers, 64)
+    noise.find(layers)
+    tell = answers.tell
+    answers.tell = lambda method, *args: [[each[0][1:]] for each in tell(method, *args)]
+    with pytest.raises(RuntimeError, match="did not take the noise of"):
+        noise.hold(lm._population, 1)
