@@ -5,7 +5,8 @@
 For every arm of OUT/arms: perplexity of the responses under the model without noise, given their
 prompts (a response's mean of -log p per token, averaged over a question's responses and over
 questions, then exponentiated), and the share of four-word sequences that stood in the response
-before (seq-rep-4). Intervals: 95%, Student's t over questions. Empty responses have neither.
+before (seq-rep-4; 0 for fewer than four words). Intervals: 95%, Student's t over questions. Empty
+responses have neither.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lm_eval.api.instance import Instance
+import torch
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.config import parse_pairs
@@ -40,17 +41,20 @@ def said(run: Run, task: str) -> dict[str, list[Pair]]:
 
 
 def losses(lm: HFLM, pairs: set[Pair]) -> dict[Pair, float]:
-    """Mean of -log p per token of each (prompt, response), teacher-forced."""
+    """Mean of -log p per token of each (prompt, response), teacher-forced.
+
+    Both are split into tokens apart: the harness would move white space at a prompt's end into the
+    response.
+    """
     listed = sorted(pairs)
-    requests = [
-        Instance("loglikelihood", {}, pair, number, ("coherence", number, 1))
-        for number, pair in enumerate(listed)
+    fed = [
+        (pair, lm.tok_encode(pair[0]), lm.tok_encode(pair[1], add_special_tokens=False))
+        for pair in listed
     ]
-    values = lm.loglikelihood(requests)
-    lengths = [len(lm._encode_pair(*pair)[1]) for pair in listed]
+    values = lm._loglikelihood_tokens(fed)
     return {
-        pair: -value / length
-        for pair, (value, _), length in zip(listed, values, lengths, strict=True)
+        pair: -value / len(response)
+        for (pair, _, response), (value, _) in zip(fed, values, strict=True)
     }
 
 
@@ -75,7 +79,8 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=16)
     given = parser.parse_args()
     arguments = parse_pairs("model_args", given.model_args) if given.model_args else {}
-    lm = HFLM(**(arguments or demo_arguments()), batch_size=given.batch_size, device="cpu")
+    loading = {"device": "cuda" if torch.cuda.is_available() else "cpu", **demo_arguments()}
+    lm = HFLM(**{**(loading if not arguments else {}), **arguments}, batch_size=given.batch_size)
     runs = [load(folder) for folder in sorted((given.out / "arms").iterdir())]
     for task in runs[0].tasks:
         asked = {run.name: said(run, task) for run in runs}

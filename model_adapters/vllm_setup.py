@@ -18,8 +18,9 @@ from btrans_eval.config import PRIORS, PopulationConfig, refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.vllm_stock import VLLM
 from btrans_eval.population import fingerprint
-from btrans_eval.population.calibrate import Resolved, Weights
+from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
+from btrans_eval.population.kept import Weights
 from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ class Calibrations:
                 self._checkpoint.fingerprint(self._dtype),
                 str(self._dtype),
                 fingerprint.of_tokenizer(self._tokenizer()),
+                self._checkpoint.outline().config._attn_implementation,
             )
         found = recall(self._weights, config)
         if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from math import exp
 from pathlib import Path
@@ -15,10 +16,14 @@ from btrans_eval.config import PopulationConfig, check_kl, parse_pairs, split_ar
 from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
 from btrans_eval.population import calibrate
+from btrans_eval.population.calibrate import NEXT_TO_NONE
 from btrans_eval.population.divergence import MEMBERS, Yardstick
 from btrans_eval.population.population import Population
 
 PRIORS = ("isotropic", "scaled")
+LARGE_ROUNDING = 1e-5
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,9 +31,9 @@ def main(arguments: Sequence[str]) -> None:
     given = _parser().parse_args(arguments)
     budgets = _budgets(given.kl)
     own, others = split_arguments(parse_pairs("model_args", given.model_args))
-    for name in ("sigma", "kl", "mu", "prior"):
-        if name in own:
-            raise UserError(f"{name}: is what is measured here; leave it out of --model_args")
+    for name in own:
+        if name not in ("noise", "norms", "seed"):
+            raise UserError(f"{name}: is no part of what is measured; leave it out of --model_args")
     config = PopulationConfig(**own)
     text = _text(given.text)
     folder = Path(given.output_path)
@@ -84,13 +89,21 @@ def measure(
     alone = calibrate.layers_alone(model, tokenizer, text=text, **settings)
     one = Population(model, 1.0, **settings)
     gains = Population(model, 1.0, prior="scaled", **settings).sigmas
-    scales = calibrate.balance(alone)
+    rounding = yardstick.measure(
+        one.with_sigmas([NEXT_TO_NONE * found.sigma] * len(one.layers))
+    ).mean_kl
+    try:
+        scales = calibrate.balanced_scales(model, tokenizer, text, **settings)
+    except UserError as error:  # of what else was measured nothing is lost
+        logger.warning("%s", error)
+        scales = {}
     return {
         "model": str(lm.pretrained),
         **settings,
         "perplexity": exp(seen.base_log_perplexity),
         "tokens": seen.tokens,
         "members": list(MEMBERS),
+        "rounding": rounding,
         "curve": curve,
         "layers": [
             {
@@ -99,7 +112,7 @@ def measure(
                 "gain_rms": float(gain),
                 "kl": alone[layer.name],
                 "share": alone[layer.name] / sum(alone.values()),
-                "balanced_scale": scales[layer.name],
+                "balanced_scale": scales.get(layer.name),
             }
             for layer, gain in zip(one.layers, gains, strict=True)
         ],
@@ -114,6 +127,11 @@ def _print(found: Mapping[str, Any]) -> None:
         print(
             f"{row['prior']:<10} {row['sigma']:<8.4g}  {row['kl']:.4f} ± {row['stderr']:.4f}     "
             f"× {row['perplexity_ratio']:<9.3f} {100 * row['greedy_changed']:.1f}% of tokens"
+        )
+    if found["rounding"] > LARGE_ROUNDING:
+        print(
+            f"\n{found['rounding']:.2g} of each KL may be rounding of 16-bit numbers; in float32 "
+            "(dtype=float32) it is none"
         )
     print("\nshare of KL  KL alone   RMS(w)  layer")
     for row in sorted(found["layers"], key=lambda row: -row["kl"]):

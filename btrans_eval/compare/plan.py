@@ -248,7 +248,9 @@ def read(path: Path) -> Plan:
     if isinstance(arms, str):
         plans = parse_arms(arms, temperature, seeds)
     else:
-        plans = tuple(_arm_of(arm, temperature, path) for arm in arms)
+        listed = [_arm_of(arm, temperature, path) for arm in arms]
+        named = any("seed" in arm.own for arm in listed)  # as `resolved` writes them
+        plans = tuple(listed) if named else with_seeds(listed, seeds)
     tasks = tuple(_task_of(task, path) for task in given.pop("tasks", ()))
     model_args = given.pop("model_args", {})
     return Plan(tasks, plans, model_args, **{**given, "seeds": seeds})
@@ -268,6 +270,13 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
     made = make_arm(
         arm["kind"], arm.get("temperature"), arm.get("own", {}), arm.get("model_args", {})
     )
+    refuse_misspelled(made.own, _ARM_ARGUMENTS, f"argument of an arm, in {path}")
+    for name in made.own:
+        if name not in _ARM_ARGUMENTS:
+            raise UserError(
+                f"compare: {path}: own: of an arm may have {', '.join(_ARM_ARGUMENTS)}; "
+                f"got {name!r}"
+            )
     return ArmPlan(arm.get("name", made.name), made.kind, made.temperature, made.own,
                    made.model_args)  # fmt: skip
 

@@ -65,7 +65,7 @@ class Checkpoint:
         config.pad_token_id = None  # else some models look for padding in tokens that are not there
         # grouped experts take no other dtype, and shapes do not depend on it
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(
+            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, dtype=torch.bfloat16, **self._trust()
             )
         return model.eval()  # type: ignore[no-any-return]
@@ -77,7 +77,7 @@ class Checkpoint:
         (experts that are stacked when loaded), transformers loads it, on the CPU.
         """
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(
+            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 self._load_config(), dtype=dtype, **self._trust()
             )
         kinds = {name: value.dtype for name, value in model.state_dict().items()}

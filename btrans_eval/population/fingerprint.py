@@ -32,6 +32,8 @@ def of_model(model: nn.Module) -> str:
     _add_config(digest, getattr(model, "config", None))
     for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
         digest.update(_text([name, adapter.to_dict()]))
+    if used := _adapters_in_use(model):
+        digest.update(_text(used))
     _add_tensors(digest, sorted(_tensors(model)))
     return digest.hexdigest()
 
@@ -93,6 +95,17 @@ def _content(tensor: Tensor, name: str) -> bytes:
     step = -(-words.numel() // _SAMPLED)
     sampled = words[::step].cpu().numpy()
     return total.to_bytes(8, "big", signed=True) + sampled.tobytes()
+
+
+def _adapters_in_use(model: nn.Module) -> list[str]:
+    """Which of several adapters are active, or that none is; empty where all there are act."""
+    names = set(getattr(model, "peft_config", {}))
+    found = {
+        "none" if getattr(module, "disable_adapters", False) else str(module.active_adapters)
+        for module in model.modules()
+        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters")
+    }
+    return sorted(found) if len(names) > 1 or "none" in found else []
 
 
 def of_tokenizer(tokenizer: Any) -> str:

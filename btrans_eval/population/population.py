@@ -112,7 +112,8 @@ class Population:
         if self.sigma is None:
             found = priors.read(self.prior, self.layers)
         else:
-            factors = priors.scales_of(prior, self.layers, scales)
+            is_none = self.sigma == 0  # then there is nothing to scale
+            factors = priors.scales_of("isotropic" if is_none else prior, self.layers, scales)
             found = [LayerNoise(self.mu, self.sigma * factor) for factor in factors]
         needs_axes = noise == "token" or noise_from == "generation"
         self._token_axes = token_axes(self._model, self.layers) if needs_axes else []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from btrans_eval.config import AUTO, PopulationConfig
-from btrans_eval.population import cache
-from btrans_eval.population.calibrate import HOW, Resolved, Weights, balance, key
+from btrans_eval.population import cache, layers
+from btrans_eval.population.calibrate import EQUAL_LAYERS, HOW, LAYERS, Resolved, asked_of
+from btrans_eval.population.kept import Weights, key
 
 
 def needs_measuring(config: PopulationConfig) -> bool:
@@ -19,12 +20,15 @@ def recall(weights: Weights, config: PopulationConfig) -> Resolved | None:
     settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
     facts, scales = key(weights, None, settings), None
     if config.prior == "balanced":
-        alone = cache.read({**facts, "layers": True})
-        if alone is None:
+        measured = cache.read({**facts, **(EQUAL_LAYERS if weights.is_half else LAYERS)})
+        if measured is None:
             return None
-        scales = balance(alone)
+        scales = layers.centered(measured) if weights.is_half else layers.balance(measured)
     if config.sigma != AUTO:
         assert not isinstance(config.sigma, str)
-        return config.sigma, scales, None
-    found = cache.read({**facts, "prior": config.prior, "kl": config.kl})
-    return found and (found["sigma"], scales, {**found, **HOW})
+        return config.sigma, scales, {"scales": scales, **HOW}
+    assert config.kl is not None
+    found = cache.read({**facts, **asked_of(config.prior, config.kl)})
+    if found is None:
+        return None
+    return found["sigma"], scales, {**found, "scales": scales, **HOW}

@@ -55,7 +55,7 @@ def test_pictures_are_there(written):
     [
         (["--kl", "much"], "kl: must be a finite number"),
         (["--kl", "0"], "kl: must be above 0"),
-        (["--model_args", "pretrained=x,sigma=0.1"], "sigma: is what is measured here"),
+        (["--model_args", "pretrained=x,sigma=0.1"], "sigma: is no part of what is measured"),
         (["--text", "nowhere.txt"], "text: nowhere.txt cannot be read"),
         (["--model_args", "pretrained"], "model_args: must be name=value"),
     ],

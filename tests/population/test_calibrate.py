@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from transformers import AutoTokenizer
 from btrans_eval import Population
 from btrans_eval.demo import demo_arguments
 from btrans_eval.errors import UserError
-from btrans_eval.population import cache, calibrate
+from btrans_eval.population import cache, calibrate, layers
 from btrans_eval.population.divergence import Divergence, Yardstick, shipped_text
 
 HELD_OUT = Path(__file__).parents[1] / "data" / "heldout.txt"
@@ -217,7 +218,7 @@ def test_a_cache_that_cannot_be_written_is_told(llama, tokenizer, tmp_path, monk
 
 def test_balanced_layers_have_equal_influence(llama, tokenizer):
     text = words(0)
-    scales = calibrate.balance(calibrate.layers_alone(llama, tokenizer, text=text))
+    scales = calibrate.balanced_scales(llama, tokenizer, text)
     assert math.fsum(map(math.log, scales.values())) == pytest.approx(0, abs=1e-12)
     population = Population(llama, 1.0)
     yardstick = Yardstick(llama, tokenizer, text, calibrate.BALANCE_TOKENS)
@@ -228,15 +229,83 @@ def test_balanced_layers_have_equal_influence(llama, tokenizer):
         ).mean_kl
         for layer in population.layers
     ]
-    equal = [each.mean_kl for each in calibrate.by_layer(population, yardstick, sigma).values()]
+    sigmas = dict.fromkeys(scales, sigma)
+    equal = [each.mean_kl for each in layers.by_layer(population, yardstick, sigmas).values()]
     assert max(kls) / min(kls) < 1.2 < 3 < max(equal) / min(equal)
 
 
+def test_balanced_layers_have_equal_influence_in_16_bits_too(tokenizer):
+    """What rounding does hides the layers that do little; so measured again in float32."""
+    model = sharp("llama")
+    text = words(0)
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    scales = calibrate.balanced_scales(half, tokenizer, text)
+    own = Yardstick(half, tokenizer, text, calibrate.BALANCE_TOKENS)
+    alone = calibrate.layers_alone(half, tokenizer, text=text)
+    sigma = calibrate.calibrate(half, tokenizer, text=text).sigma
+    sigmas = layers.equal(Population(half, 1.0), own, sigma, alone)
+    assert layers.centered(sigmas) == pytest.approx(scales)
+    yardstick = Yardstick(model, tokenizer, text, calibrate.BALANCE_TOKENS)
+    for name, seen in layers.by_layer(Population(model, 1.0), yardstick, sigmas).items():
+        assert seen.mean_kl == pytest.approx(layers.EQUAL_KL, rel=0.25), name
+
+
+def test_equal_measures_each_layer_where_it_is_wanted(llama, tokenizer):
+    text = words(0)
+    yardstick = Yardstick(llama, tokenizer, text, calibrate.BALANCE_TOKENS)
+    population = Population(llama, 1.0)
+    alone = {
+        name: each.mean_kl
+        for name, each in layers.by_layer(
+            population, yardstick, {layer.name: 1e-3 for layer in population.layers}
+        ).items()
+    }
+    sigmas = layers.equal(population, yardstick, 1e-3, alone)
+    for name, seen in layers.by_layer(population, yardstick, sigmas).items():
+        assert seen.mean_kl == pytest.approx(layers.EQUAL_KL, rel=0.05), name
+    with pytest.raises(UserError, match="balanced needs .* noise in model.norm alone"):
+        nothing = population.with_sigmas([0.0] * len(population.layers))
+
+        class Deaf:
+            def measure(self, population):
+                return yardstick.measure(nothing)
+
+        layers.equal(population, Deaf(), 1e-3, {"model.norm": 1e-9})
+
+
+def test_in_16_bits_what_is_rounding_is_said(tokenizer, caplog, monkeypatch):
+    monkeypatch.setattr(calibrate, "NEXT_TO_NONE", 0.5)  # a quarter of the KL, as if by rounding
+    half = sharp("llama").to(torch.bfloat16)
+    found = calibrate.calibrate(half, tokenizer, 5e-4, text=words(0))
+    assert 0.1 < found.rounding / found.kl < 0.6
+    assert "is rounding of 16-bit numbers" in caplog.text
+    assert calibrate.calibrate(sharp("llama"), tokenizer, 0.05, text=words(0)).rounding is None
+
+
+def test_another_adapter_is_measured_anew(tokenizer):
+    from peft import LoraConfig, get_peft_model
+
+    from btrans_eval.population import fingerprint
+
+    torch.manual_seed(0)
+    lora = LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = get_peft_model(sharp("llama"), lora, adapter_name="a").eval()
+    one = fingerprint.of_model(model)
+    model.add_adapter("b", lora)
+    seen = {one}
+    for name in ("a", "b"):
+        model.set_adapter(name)
+        seen.add(fingerprint.of_model(model))
+    with model.disable_adapter():
+        seen.add(fingerprint.of_model(model))
+    assert len(seen) == 4
+
+
 def test_balance_by_hand_and_without_influence():
-    found = calibrate.balance({"a": 0.04, "b": 0.01})
+    found = layers.balance({"a": 0.04, "b": 0.01})
     assert found == pytest.approx({"a": 0.5**0.5, "b": 2**0.5})
     with pytest.raises(UserError, match="balanced .* noise in b alone changes nothing"):
-        calibrate.balance({"a": 0.04, "b": 0.0})
+        layers.balance({"a": 0.04, "b": 0.0})
 
 
 def test_models_that_cannot_be_measured(tokenizer):

@@ -1,0 +1,99 @@
+"""Measurements that are kept in the user's cache folder, and what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from btrans_eval.errors import UserError
+from btrans_eval.population import cache, fingerprint
+from btrans_eval.population.divergence import shipped_text
+from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
+
+SCHEME = 1
+"""Number of the way in which noise is measured. Any change of what it finds needs a new number."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a measurement was made with.
+
+    Attributes:
+        model, tokenizer: their fingerprints.
+        dtype: of the model's first parameter, as torch names it.
+        autocast: the precision that the model ran in, if another.
+        attention: its implementation in transformers.
+        release: of transformers, major.minor.
+    """
+
+    model: str
+    dtype: str
+    tokenizer: str
+    attention: str | None
+    autocast: str | None = None
+    release: str = ".".join(transformers.__version__.split(".")[:2])
+
+    @property
+    def is_half(self) -> bool:
+        """Whether numbers have 16 bits."""
+        return bool({self.dtype, self.autocast} & _HALF)
+
+
+_HALF = {"torch.bfloat16", "torch.float16"}
+
+
+def is_half(model: nn.Module) -> bool:
+    """Whether a model computes in numbers of 16 bits."""
+    return bool({str(next(model.parameters()).dtype), _autocast(model)} & _HALF)
+
+
+def _autocast(model: nn.Module) -> str | None:
+    device = next(model.parameters()).device.type
+    return str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+
+
+def weights_of(model: nn.Module, tokenizer: Any) -> Weights | None:
+    """Those of a loaded model; None where it has no fingerprint (offloaded)."""
+    try:
+        digest = fingerprint.of_model(model)
+    except UserError:
+        return None
+    return Weights(
+        digest,
+        str(next(model.parameters()).dtype),
+        fingerprint.of_tokenizer(tokenizer),
+        getattr(getattr(model, "config", None), "_attn_implementation", None),
+        _autocast(model),
+    )
+
+
+def key(weights: Weights, text: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a measurement is kept under."""
+    whole = shipped_text() if text is None else text
+    return {
+        "scheme": [SCHEME, NOISE_SCHEME],
+        **asdict(weights),
+        "text": hashlib.sha256(whole.encode()).hexdigest(),
+        **settings,
+    }
+
+
+def once(
+    facts: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    measure: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """What was measured before under these facts, else what is measured now, which is kept."""
+    if not facts:
+        return measure()
+    found = cache.read({**facts, **asked})
+    if found is None:
+        found = measure()
+        cache.write({**facts, **asked}, found)
+    return found
