@@ -27,4 +27,4 @@ def recall(weights: Weights, config: PopulationConfig) -> Resolved | None:
         assert not isinstance(config.sigma, str)
         return config.sigma, scales, None
     found = cache.read({**facts, "prior": config.prior, "kl": config.kl})
-    return found and (found["sigma"], scales, {**found, **HOW})
+    return None if found is None else (found["sigma"], scales, {**found, **HOW})
