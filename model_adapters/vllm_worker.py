@@ -63,7 +63,7 @@ def _prepare(parent: nn.Module, name: str, module: nn.Module | None) -> None:
     device = weight.device if isinstance(weight, Tensor) and not weight.is_meta else None
     shift = torch.zeros(width, dtype=torch.float32, device=device)
     module.register_buffer("btrans_shift", shift, persistent=False)
-    module.__class__ = _shifted(type(module))
+    module.__class__ = _shifted(type(module))  # type: ignore[arg-type]
 
 
 def width_of(norm: nn.Module) -> int | None:
@@ -81,7 +81,7 @@ def width_of(norm: nn.Module) -> int | None:
 _hook = register_module_module_registration_hook(_prepare)
 
 
-class NoisyWorker(WeightReader):
+class NoisyWorker(WeightReader):  # type: ignore[misc, unused-ignore]
     """What a worker can be told, as a ``worker_extension_cls`` of vLLM."""
 
     def btrans_find(self, names: Sequence[str]) -> dict[str, list[Any]]:
