@@ -115,11 +115,11 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
                     f"{context} tokens, but {question.request.task_name} asks for {limit}; "
                     "use --gen_kwargs max_gen_toks=1024"
                 )
-            if arguments["do_sample"] and not arguments.get("temperature", 1.0):
+            if arguments["do_sample"] and not arguments.get("temperature"):
                 raise UserError(
-                    f"temperature: must be above 0 with do_sample=True, but "
-                    f"{question.request.task_name} has {arguments['temperature']} (the harness's "
-                    "default is 0); use --gen_kwargs do_sample=True,temperature=0.7"
+                    "temperature: must be above 0 with do_sample=True, but "
+                    f"{question.request.task_name} has 0, the harness's default; use --gen_kwargs "
+                    "do_sample=True,temperature=0.7"
                 )
             for name in ("max_length", "min_length", "max_time"):
                 given = arguments.get(name) or self._of_checkpoint(name)

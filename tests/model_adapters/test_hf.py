@@ -87,6 +87,7 @@ def test_repeats_get_every_member_in_order(checkpoint, tmp_path):
         "members": 3,
         "samples": 1,
         "returned": "all",
+        "batching": "refill",
     }
 
 
