@@ -165,7 +165,6 @@ class Calibrations:
                 self._checkpoint.fingerprint(self._dtype),
                 str(self._dtype),
                 fingerprint.of_tokenizer(self._tokenizer()),
-                self._checkpoint.outline().config._attn_implementation,
             )
         found = recall(self._weights, config)
         if found is None:

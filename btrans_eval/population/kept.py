@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 
 from btrans_eval.errors import UserError
@@ -28,16 +27,15 @@ class Weights:
         model, tokenizer: their fingerprints.
         dtype: of the model's first parameter, as torch names it.
         autocast: the precision that the model ran in, if another.
-        attention: its implementation in transformers.
-        release: of transformers, major.minor.
+
+    Not its attention nor transformers' release, which change last bits only: an engine in another
+    environment is to find what was measured.
     """
 
     model: str
     dtype: str
     tokenizer: str
-    attention: str | None
     autocast: str | None = None
-    release: str = ".".join(transformers.__version__.split(".")[:2])
 
     @property
     def is_half(self) -> bool:
@@ -68,7 +66,6 @@ def weights_of(model: nn.Module, tokenizer: Any) -> Weights | None:
         digest,
         str(next(model.parameters()).dtype),
         fingerprint.of_tokenizer(tokenizer),
-        getattr(getattr(model, "config", None), "_attn_implementation", None),
         _autocast(model),
     )
 
@@ -78,7 +75,7 @@ def key(weights: Weights, text: str | None, settings: Mapping[str, Any]) -> dict
     whole = shipped_text() if text is None else text
     return {
         "scheme": [SCHEME, NOISE_SCHEME],
-        **asdict(weights),
+        **{name: value for name, value in asdict(weights).items() if value is not None},
         "text": hashlib.sha256(whole.encode()).hexdigest(),
         **settings,
     }
