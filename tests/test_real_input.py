@@ -96,6 +96,7 @@ def test_what_was_used_stands_in_the_results_file(population):
         "members": 4,
         "samples": 1,
         "returned": "vote",
+        "batching": "refill",
     }
 
 

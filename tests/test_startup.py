@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,8 @@ def test_our_entry_point_is_the_class_that_the_start_up_line_registers():
     points = {point.name: point for point in entry_points(group="lm_eval.models")}
     for name, target in MODELS.items():
         assert points[name].value == target
-        assert points[name].load().__module__ == target.partition(":")[0]
+        if name != "btrans-vllm" or find_spec("vllm"):
+            assert points[name].load().__module__ == target.partition(":")[0]
 
 
 def test_the_start_up_line_stands_aside_for_a_harness_with_entry_points(monkeypatch):

@@ -99,13 +99,17 @@ def _content(tensor: Tensor, name: str) -> bytes:
 
 def _adapters_in_use(model: nn.Module) -> list[str]:
     """Which of several adapters are active, or that none is; empty where all there are act."""
-    names = set(getattr(model, "peft_config", {}))
-    found = {
-        "none" if getattr(module, "disable_adapters", False) else str(module.active_adapters)
+    tuners = [
+        module
         for module in model.modules()
-        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters")
+        # a method of the same name tells nothing: transformers' models have one
+        if isinstance(getattr(type(module), "disable_adapters", None), property)
+    ]
+    found = {
+        "none" if module.disable_adapters else str(module.active_adapters) for module in tuners
     }
-    return sorted(found) if len(names) > 1 or "none" in found else []
+    several = len(getattr(model, "peft_config", {})) > 1
+    return sorted(found) if several or "none" in found else []
 
 
 def of_tokenizer(tokenizer: Any) -> str:

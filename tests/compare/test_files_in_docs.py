@@ -115,7 +115,8 @@ def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
     assert found["tasks"]
     for task in found["tasks"]:
         assert list(task["arms"]) == [arm.name for arm in plan.arms]
-        assert all("cosine_distance" in arm["metrics"] for arm in task["arms"].values())
+        asked = [arm for name, arm in task["arms"].items() if name != "stock greedy"]  # once
+        assert all("cosine_distance" in arm["metrics"] for arm in asked)
     for plan_of_arm, arm in zip(plan.arms, found["arms"], strict=True):
         used = arm["population"]
         if plan_of_arm.kind == "population":
