@@ -11,6 +11,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from btrans_eval.model_adapters.vllm_stock import StockVLLM  # says it where vLLM is missing
+
+# isort: split
 import vllm
 from vllm import SamplingParams, TokensPrompt
 from vllm.platforms import current_platform
@@ -31,7 +34,6 @@ from btrans_eval.model_adapters import vllm_setup as setup
 from btrans_eval.model_adapters.vllm_engine import Engines, OneEngine, Replicas
 from btrans_eval.model_adapters.vllm_generation import SCHEME, VLLMGeneration
 from btrans_eval.model_adapters.vllm_noise import Noise
-from btrans_eval.model_adapters.vllm_stock import StockVLLM
 from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import Checkpoint, of_folder
 from btrans_eval.population.norms import find_norms
