@@ -57,7 +57,7 @@ def variants(folder: str) -> Iterator[tuple[str, dict[tuple[int, int], str]]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--rank", path], check=True, env=environment)
     lm = model(8, store=path)
-    lm._stream = None  # all is in the store
+    lm._flow = None  # all is in the store
     yield "two processes", texts(lm, requests(range(ROWS)))
 
 
@@ -78,7 +78,7 @@ def margin(lm: BTransHF, name: tuple[int, int], ours: str, other: str) -> float:
     with torch.no_grad(), lm._population.members([row.member]):
         logits = lm.model(torch.tensor([prompt + first[:place]])).logits[0, -1]
     ends = (logits.double() / ARGUMENTS["temperature"]).softmax(-1).cumsum(-1)
-    number = lm._stream(row).uniform(place)
+    number = lm._stream_of(row).uniform(place)
     return float((ends - number).abs().min())
 
 

@@ -17,16 +17,12 @@ from btrans_eval.config import (
 )
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.errors import UserError
-from btrans_eval.harness.judging import keep_verdicts
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks, prepare_launch
-from btrans_eval.harness.responses import open_log
-from btrans_eval.harness.shelf import Shelf
 from btrans_eval.model_adapters.hf_generation import HFGeneration
 from btrans_eval.model_adapters.refill import Prepared, Unfit
 from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.population import Population
-from btrans_eval.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +55,8 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         self._ranks = Ranks.of(self)
         self._logits_cache = self.logits_cache
         self._row_limit = RowLimit()
-        self._log = None
-        self._store: Store | None = None
-        self._facts: dict[str, Any] | None = None
         self._prepared: dict[str, Prepared | Unfit] = {}
-        # a part's questions are not whole
-        self.become(config, config.responses if config.shard is None else None)
+        self.become(config, config.responses)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
         """From now on, answer as another population of the same model.
@@ -90,21 +82,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         )
         # continuations that share a row have different contexts
         self.logits_cache = self._logits_cache and config.noise_from == "prompt"
-        self._shelf = self._open_shelf(config.store)
-        if self._log is not None:
-            self._log.close()
-        self._log = open_log(responses, self._ranks, config.store is not None)
-        self._used = {}
-
-    def _open_shelf(self, path: str | None) -> Shelf | None:
-        if path is None:
-            return None
-        if self._store is None or str(self._store.path) != path:
-            self._store = Store(path)
-            keep_verdicts(self._store)
-        if self._facts is None:
-            self._facts = self._engine_facts()
-        return Shelf(self._store, str(self.pretrained), self._population, self._facts)
+        self._open_files(config, responses)
 
     def _engine_facts(self) -> dict[str, Any]:
         """What responses depend on, apart from the members and the request."""

@@ -52,7 +52,7 @@ class HFGeneration(PopulationLM):
         ending = self._ending(request)
         return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
 
-    def _streams(self, request: Any) -> bool:
+    def _flows(self, request: Any) -> bool:
         """Refilled, unless static batches are asked for or needed."""
         arguments = self._resolve(request)[2]
         if self.population_config.batching == "static":
@@ -92,7 +92,7 @@ class HFGeneration(PopulationLM):
             return reason
         return prepared
 
-    def _stream(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows that come and go."""
         request = rows[0].question.request
         ending, prepared = self._ending(request), self._prepare(request)

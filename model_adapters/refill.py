@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
+from transformers.generation import GenerationMode
 
 from btrans_eval.model_adapters.sampling import OF_HISTORY, OF_SCORES, choose, process
 from btrans_eval.model_adapters.slots import Slots
@@ -76,6 +77,7 @@ class Prepared:
         model: Any,
         input_ids: Tensor,
         logits_processor: LogitsProcessorList,
+        generation_config: Any,
         **others: Any,
     ) -> Tensor:
         """Args: those of a ``custom_generate``; returns the prompt.
@@ -83,6 +85,9 @@ class Prepared:
         Raises:
             Unfit: if rows of this model cannot come and go.
         """
+        mode = generation_config.get_generation_mode()
+        if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+            raise Unfit(f"the generation config asks for {mode.value}")
         parameters = inspect.signature(type(model).forward).parameters
         for name in ("position_ids", "logits_to_keep", "past_key_values"):
             if name not in parameters:

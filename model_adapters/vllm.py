@@ -25,11 +25,8 @@ from btrans_eval.config import (
     split_arguments,
 )
 from btrans_eval.errors import UserError
-from btrans_eval.harness.judging import keep_verdicts
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks
-from btrans_eval.harness.responses import ResponseLog, open_log
-from btrans_eval.harness.shelf import Shelf
 from btrans_eval.model_adapters import vllm_setup as setup
 from btrans_eval.model_adapters.vllm_engine import Engines, OneEngine, Replicas
 from btrans_eval.model_adapters.vllm_generation import SCHEME, VLLMGeneration
@@ -38,7 +35,6 @@ from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import Checkpoint, of_folder
 from btrans_eval.population.norms import find_norms
 from btrans_eval.population.population import Population
-from btrans_eval.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +77,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         self._is_noisy = is_noisy
         self._ranks = Ranks()
         self._row_limit = RowLimit()
-        self._log: ResponseLog | None = None
-        self._store: Store | None = None
-        self._facts: dict[str, Any] | None = None
         self.rows_at_once = self._count_rows()
-        # a part's questions are not whole
-        self.become(config, config.responses if config.shard is None else None)
+        self.become(config, config.responses)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
         """From now on, answer as another population of the same model.
@@ -105,11 +97,7 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             self._noise.find(layers)
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         self._populate(config, gains)
-        self._shelf = self._open_shelf(config.store)
-        if self._log is not None:
-            self._log.close()
-        self._log = open_log(responses, self._ranks, config.store is not None)
-        self._used = {}
+        self._open_files(config, responses)
 
     def _populate(self, config: PopulationConfig, gains: Mapping[str, float] | None = None) -> None:
         """Make the population; without the gains, one that only shows that it can be made."""
@@ -176,16 +164,6 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         ]
 
     # ------------------------------------------------------------------- the store
-    def _open_shelf(self, path: str | None) -> Shelf | None:
-        if path is None:
-            return None
-        if self._store is None or str(self._store.path) != path:
-            self._store = Store(path)
-            keep_verdicts(self._store)
-        if self._facts is None:
-            self._facts = self._engine_facts()
-        return Shelf(self._store, self.pretrained, self._population, self._facts)
-
     def _engine_facts(self) -> dict[str, Any]:
         """What responses depend on, apart from the members and the request."""
         model, path = self._model_config, self._adapter_path

@@ -40,13 +40,13 @@ class VLLMGeneration(PopulationLM):
 
     rows_at_once: int
 
-    def _streams(self, request: Any) -> bool:
+    def _flows(self, request: Any) -> bool:
         return True
 
     def _rows_per_batch(self, longest: Any) -> int:
         return self.rows_at_once
 
-    def _stream(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of each member's rows, in pieces that keep the engine full and are soon stored."""
         of_member: dict[int, list[Row]] = {}
         for row in rows:

@@ -78,7 +78,7 @@ def test_parts_of_several_machines_make_the_run(place, tmp_path, capsys, monkeyp
     assert sum(likelihoods) == 3 * QUESTIONS * MEMBERS and max(likelihoods) <= 3 * 3
     main(["store", "merge", str(tmp_path / "all.db"), *map(str, parts)])
     assert counts(tmp_path / "all.db") == counts(tmp_path / "whole.db")
-    for name in ("_stream", "_generate", "_score_batch"):
+    for name in ("_flow", "_generate", "_score_batch"):
         monkeypatch.setattr(BTransHF, name, lambda *a, **k: pytest.fail("generated again"))
     run(place, tmp_path / "joined", "--store", str(tmp_path / "all.db"))
     assert results(tmp_path / "joined")["results"] == results(tmp_path / "whole")["results"]

@@ -16,12 +16,10 @@ from btrans_eval.config import PopulationConfig, check_kl, parse_pairs, split_ar
 from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
 from btrans_eval.population import calibrate
-from btrans_eval.population.calibrate import NEXT_TO_NONE
 from btrans_eval.population.divergence import MEMBERS, Yardstick
 from btrans_eval.population.population import Population
 
 PRIORS = ("isotropic", "scaled")
-LARGE_ROUNDING = 1e-5
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +87,6 @@ def measure(
     alone = calibrate.layers_alone(model, tokenizer, text=text, **settings)
     one = Population(model, 1.0, **settings)
     gains = Population(model, 1.0, prior="scaled", **settings).sigmas
-    rounding = yardstick.measure(
-        one.with_sigmas([NEXT_TO_NONE * found.sigma] * len(one.layers))
-    ).mean_kl
     try:
         scales = calibrate.balanced_scales(model, tokenizer, text, **settings)
     except UserError as error:  # of what else was measured nothing is lost
@@ -103,7 +98,7 @@ def measure(
         "perplexity": exp(seen.base_log_perplexity),
         "tokens": seen.tokens,
         "members": list(MEMBERS),
-        "rounding": rounding,
+        "rounding": calibrate.calibrate(model, tokenizer, text=text, **settings).rounding,
         "curve": curve,
         "layers": [
             {
@@ -128,7 +123,7 @@ def _print(found: Mapping[str, Any]) -> None:
             f"{row['prior']:<10} {row['sigma']:<8.4g}  {row['kl']:.4f} ± {row['stderr']:.4f}     "
             f"× {row['perplexity_ratio']:<9.3f} {100 * row['greedy_changed']:.1f}% of tokens"
         )
-    if found["rounding"] > LARGE_ROUNDING:
+    if found["rounding"] is not None:
         print(
             f"\n{found['rounding']:.2g} of each KL may be rounding of 16-bit numbers; in float32 "
             "(dtype=float32) it is none"

@@ -37,11 +37,11 @@ class MemberResponses(ABC):
         """Texts of a batch of rows of equal generation arguments, which ends as one."""
 
     @abstractmethod
-    def _streams(self, request: Any) -> bool:
-        """Whether rows of such requests are answered by `_stream`, not in batches."""
+    def _flows(self, request: Any) -> bool:
+        """Whether rows of such requests are answered by `_flow`, not in batches."""
 
     @abstractmethod
-    def _stream(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows of equal generation arguments, in groups, as they are finished."""
 
     @abstractmethod
@@ -74,15 +74,15 @@ class MemberResponses(ABC):
                 yield from self._finish(batch, progress)
 
     def _size_of_batch(self, longest: Question) -> int | None:
-        """Rows of the batches of a group of questions; None: its rows are one stream."""
-        if self._streams(longest.request):
+        """Rows of the batches of a group of questions; None: its rows are one flow."""
+        if self._flows(longest.request):
             return None
         return self._rows_per_batch(longest.request)
 
     def _finish(self, batch: Sequence[Row], progress: Any) -> Iterator[tuple[Row, Response]]:
         """The batch's responses, generated or from the store."""
-        if self._streams(batch[0].question.request):
-            yield from self._finish_streamed(batch, progress)
+        if self._flows(batch[0].question.request):
+            yield from self._finish_flow(batch, progress)
             return
         if self._shelf is not None:
             yield from self._finish_stored(self._shelf, batch, progress)
@@ -91,32 +91,23 @@ class MemberResponses(ABC):
             progress.update(len(piece))
             yield from zip(piece, texts, strict=True)
 
-    def _finish_streamed(
-        self, rows: Sequence[Row], progress: Any
-    ) -> Iterator[tuple[Row, Response]]:
+    def _finish_flow(self, rows: Sequence[Row], progress: Any) -> Iterator[tuple[Row, Response]]:
         """What the store has of the rows, then the others, each kept as soon as it is finished."""
         shelf, missing = self._shelf, list(rows)
         if shelf is not None:
             context = shelf.context(self._generation_facts(rows[0].question.request))
             known = shelf.read(context, [self._place(row) for row in rows])
-            stored = [
-                (row, text) for row, text in zip(rows, known, strict=True) if text is not None
-            ]
             missing = [row for row, text in zip(rows, known, strict=True) if text is None]
-            yield from stored
+            yield from _present(rows, known)
         start = time.monotonic()
-        for group in self._stream(missing) if missing else ():
+        for group in self._flow(missing) if missing else ():
             if shelf is not None:
                 new = [(self._place(row), text) for row, text in group]
                 shelf.write(context, new, (time.monotonic() - start) / len(group))
                 start = time.monotonic()
                 # what the store holds counts: another process may have been first
-                texts = shelf.read(context, [place for place, _ in new])
-                group = [
-                    (row, text)
-                    for (row, _), text in zip(group, texts, strict=True)
-                    if text is not None
-                ]
+                kept = shelf.read(context, [place for place, _ in new])
+                group = _present([row for row, _ in group], kept)
             progress.update(len(group))
             yield from group
 

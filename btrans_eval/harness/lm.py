@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,18 +10,23 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from btrans_eval import __version__
 from btrans_eval.answers.extract import ANSWERS_SCHEME
+from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness import failures
 from btrans_eval.harness.batches import generation_key
 from btrans_eval.harness.bridge import refuse_cache
 from btrans_eval.harness.generation import MemberResponses, count_members, is_sampled
+from btrans_eval.harness.judging import keep_verdicts
 from btrans_eval.harness.likelihoods import MemberLikelihoods
 from btrans_eval.harness.part import check_never_scored
 from btrans_eval.harness.plan import Question, plan_questions, share_of
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.responses import ResponseLog, open_log
+from btrans_eval.harness.shelf import Shelf
 from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
+from btrans_eval.store.store import Store
 
 
 class PopulationLM(MemberResponses, MemberLikelihoods):
@@ -30,11 +36,39 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
     binds ``_bound_member`` in its forward pass.
     """
 
+    _log: ResponseLog | None = None
+    _store: Store | None = None
+    _facts: dict[str, Any] | None = None
+
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse the harness's response cache, which cannot tell members apart."""
         if getattr(cache_hook, "dbdict", None) is not None:
             refuse_cache()
         super().set_cache_hook(cache_hook)  # type: ignore[misc]
+
+    @abstractmethod
+    def _engine_facts(self) -> dict[str, Any]:
+        """What responses depend on, apart from the members and the request."""
+
+    def _open_files(self, config: PopulationConfig, responses: str | None) -> None:
+        """Open the store and the log of the population that answers from now on."""
+        self._shelf = self._open_shelf(config.store)
+        if self._log is not None:
+            self._log.close()
+        if config.shard is not None:
+            responses = None  # a part's questions are not whole
+        self._log = open_log(responses, self._ranks, config.store is not None)
+        self._used = {}
+
+    def _open_shelf(self, path: str | None) -> Shelf | None:
+        if path is None:
+            return None
+        if self._store is None or str(self._store.path) != path:
+            self._store = Store(path)
+            keep_verdicts(self._store)
+        if self._facts is None:
+            self._facts = self._engine_facts()
+        return Shelf(self._store, str(self.pretrained), self._population, self._facts)  # type: ignore[attr-defined]
 
     # --------------------------------------------------------------- generation
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Response]:
@@ -44,7 +78,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
         for question in questions:
             one = self.population_config.aggregate
             self._note_use(question, "all" if question.wants_all else one)
-            batching = "refill" if self._streams(question.request) else "static"
+            batching = "refill" if self._flows(question.request) else "static"
             self._used[str(question.request.task_name)]["batching"] = batching
         returned: dict[int, Response] = {}
         finished: dict[int, dict[int, Response]] = {id(question): {} for question in questions}

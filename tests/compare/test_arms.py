@@ -102,7 +102,7 @@ def test_again_from_the_resolved_file_nothing_is_generated_and_all_is_the_same(
 ):
     from btrans_eval.model_adapters.hf import BTransHF
 
-    for name in ("_generate", "_stream"):
+    for name in ("_generate", "_flow"):
         monkeypatch.setattr(BTransHF, name, lambda *a: pytest.fail("generated again"))
     before = comparison(out)
     store = ["--store", str(out / "responses.sqlite")]
@@ -240,7 +240,7 @@ def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypat
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BTransHF, "_stream", interrupted)
+    monkeypatch.setattr(BTransHF, "_flow", interrupted)
     with pytest.raises(SystemExit) as ended:
         command(place, tmp_path / "i", "--limit", "2")
     assert ended.value.code == 130

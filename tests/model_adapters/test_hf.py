@@ -313,7 +313,7 @@ def test_without_the_demo_model_it_says_what_to_install(monkeypatch):
 def say(monkeypatch, lm, texts):
     """Member m answers ``texts[m]``."""
     monkeypatch.setattr(
-        lm, "_stream", lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]]
+        lm, "_flow", lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]]
     )
 
 

@@ -37,7 +37,7 @@ def both(checkpoint, arguments=LONG, **own):
     own = {"members": 3, **own}
     refilled = population_lm(checkpoint, **own)
     for request in generation(arguments=arguments):
-        assert refilled._streams(request), "the test would compare static with itself"
+        assert refilled._flows(request), "the test would compare static with itself"
     static = said(population_lm(checkpoint, batching="static", **own), arguments)
     return static, said(refilled, arguments)
 
@@ -237,6 +237,13 @@ def test_a_model_whose_rows_cannot_be_replaced_is_answered_static_and_said(
     assert len(lines) == 1 and reason in lines[0]
 
 
+def test_beams_in_the_generation_config_are_refused_and_not_answered_greedily(checkpoint):
+    lm = population_lm(checkpoint, members=3)
+    lm.model.generation_config.num_beams = 2
+    with pytest.raises(UserError, match="num_beams: must be 1"):
+        said(lm, {**LONG, "do_sample": False})
+
+
 def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):
     from peft import PromptTuningConfig, get_peft_model
 
@@ -244,15 +251,15 @@ def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):
     tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     lm._model = get_peft_model(lm.model, tuned)
     with caplog.at_level(logging.WARNING):
-        assert not lm._streams(generation(arguments=LONG)[0])
+        assert not lm._flows(generation(arguments=LONG)[0])
     assert "learned prompt" in caplog.text
 
 
 def test_greedy_stock_responses_are_those_of_static_batches(checkpoint):
     """Bit for bit what `hf` says, so its batches are `hf`'s too."""
     lm = population_lm(checkpoint, sigma=0.0)
-    assert not lm._streams(generation(arguments=GREEDY)[0])
-    assert lm._streams(generation(arguments=SAMPLED)[0])
+    assert not lm._flows(generation(arguments=GREEDY)[0])
+    assert lm._flows(generation(arguments=SAMPLED)[0])
 
 
 # ----------------------------------------------------------------------------- durability
@@ -271,7 +278,7 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
     path, other = str(tmp_path / "a.sqlite"), str(tmp_path / "b.sqlite")
     expected = said(population_lm(checkpoint, members=3, store=other))
     lm = population_lm(checkpoint, members=3, store=path)
-    stream, finished = lm._stream, []
+    stream, finished = lm._flow, []
 
     def killed(rows):
         for group in stream(rows):
@@ -281,14 +288,14 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
             if len(finished) > 7:
                 raise Killed
 
-    monkeypatch.setattr(lm, "_stream", killed)
+    monkeypatch.setattr(lm, "_flow", killed)
     with pytest.raises(Killed):
         said(lm)
     assert 7 < len(finished) < len(expected)
     again = population_lm(checkpoint, members=3, store=path)
     begun = []
     monkeypatch.setattr(
-        again, "_stream", lambda rows, real=again._stream: begun.extend(rows) or real(rows)
+        again, "_flow", lambda rows, real=again._flow: begun.extend(rows) or real(rows)
     )
     assert said(again) == expected
     assert len(begun) == len(expected) - len(finished)

@@ -8,7 +8,11 @@ import torch
 import transformers
 from engine import SAMPLED, cloned, generation, population_lm
 from scipy.stats import chisquare
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.sampling import Draw, RowByRow
@@ -123,6 +127,19 @@ def test_a_draw_inverts_the_distribution_function():
         after = Draw([Fixed(number)], 4)(torch.zeros(1, 4, dtype=torch.long), scores)
         assert after.argmax().item() == token
         assert torch.isfinite(after).sum() == 1
+
+
+def test_padding_is_not_taken_for_a_token_that_was_said():
+    penalty = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(2.0)])
+    seen = []
+
+    class Model:
+        def _sample(self, input_ids, logits_processor, **others):
+            seen.append(logits_processor(input_ids, torch.ones(2, 4)))
+
+    rows = torch.tensor([[0, 0, 3], [1, 0, 2]])  # padded with token 0, which row 1 also says
+    RowByRow([2, 0], None)(Model(), rows, penalty, None, None)
+    assert seen[0].tolist() == [[1, 1, 1, 0.5], [0.5, 0.5, 0.5, 1]]
 
 
 def test_the_number_follows_the_place_of_the_token():
