@@ -50,12 +50,17 @@ def differences(task: dict[str, Any], against: str, k: int) -> list[str]:
             if pair is None:
                 cells.append("–")
                 continue
-            low, high = sorted((100 * sign * pair["low"], 100 * sign * pair["high"]))
-            gap = 100 * sign * pair["difference"]
+            ends = [points(sign * pair[end]) for end in ("low", "high")]
+            gap, (low, high) = points(sign * pair["difference"]), sorted(ends)
             cells.append(f"{gap:+.1f} ({low:+.1f} to {high:+.1f}), p = {pair['p']:.2g}")
         if name != against:
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def points(share: float) -> float:
+    """Percentage points; what rounds to nothing has no sign."""
+    return round(100 * share, 1) + 0.0
 
 
 def _pair(task: dict[str, Any], a: str, b: str, metric: str) -> tuple[dict[str, Any] | None, int]:

@@ -80,6 +80,11 @@ class PopulationConfig:
             if check_number("mu", self.mu):
                 raise UserError(f"mu: must be 0 with sigma=auto, got {self.mu}; give sigma=NUMBER")
         else:
+            if self.kl is not None and self.sigma is None:
+                raise UserError(
+                    f"kl: is what sigma=auto is found from, got {self.kl!r} with "
+                    f"{self.prior}, which has its own sigma; leave kl out"
+                )
             if self.kl is not None:
                 raise UserError(
                     f"kl: is what sigma=auto is found from, got {self.kl!r} with "

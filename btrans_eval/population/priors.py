@@ -78,9 +78,9 @@ def read(path: str | os.PathLike[str], layers: Sequence[NormLayer]) -> list[Laye
     """
     found: dict[str, Floats] = {}
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no dict)
-                found[name] = file.get_tensor(name).astype(np.float64)
+                found[name] = file.get_tensor(name).double().numpy()  # numpy knows no bfloat16
     except (OSError, SafetensorError, TypeError) as error:
         raise UserError(f"prior: {path} cannot be read as safetensors ({error})") from None
     wanted = {f"{layer.name}.{part}": layer.width for layer in layers for part in ("mu", "sigma")}
@@ -109,6 +109,7 @@ def write(
     """Write the noise of each layer; the file appears whole or not at all."""
     tensors = dict(_tensors(layers, noises))
     place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + ".part")
     part.write_bytes(save(tensors, metadata={"format": FORMAT}))
     part.replace(place)

@@ -34,7 +34,7 @@ def search(
     said = ", ".join(f"{kl:.3g} at {sigma:g}" for sigma, kl in sorted(tried))
     raise UserError(
         f"sigma: none was found with KL {budget:g} nats per token in {MOST_EVALUATIONS} "
-        f"evaluations (KL was {said}); ask for another kl=, or give sigma=NUMBER"
+        f"evaluations (KL was {said}); ask for another kl; a run also takes sigma=NUMBER"
     )
 
 

@@ -241,7 +241,7 @@ def test_beams_in_the_generation_config_are_refused_and_not_answered_greedily(ch
     lm = population_lm(checkpoint, members=3)
     lm.model.generation_config.num_beams = 2
     with pytest.raises(UserError, match="num_beams: must be 1"):
-        said(lm, {**LONG, "do_sample": False})
+        said(lm, {**LONG, "do_sample": False}, repeats=1)
 
 
 def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):

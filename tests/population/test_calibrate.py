@@ -146,7 +146,7 @@ def test_the_search_ends_within_5_percent_in_6_evaluations(name, budget):
     "curve", [lambda s: 0.0, lambda s: min(s, 0.02), lambda s: math.inf, lambda s: s // 1]
 )
 def test_out_of_reach_is_one_clear_line(curve):
-    with pytest.raises(UserError, match="sigma: none was found with KL 0.05 .* give sigma=NUMBER"):
+    with pytest.raises(UserError, match="sigma: none was found with KL 0.05 .* takes sigma=NUMBER"):
         calibrate.search(lambda s: flat(curve(s)), 0.05, 0.01)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from models import BY_NAME, tokens
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from btrans_eval import Population
 from btrans_eval.config import PopulationConfig
@@ -48,6 +49,13 @@ def test_a_file_has_mu_and_sigma_of_every_dimension(llama, tmp_path):
         mu, sigma = found[f"{layer.name}.mu"], found[f"{layer.name}.sigma"]
         expected = (mu + sigma * standard.shift(1, index).astype(np.float64)).astype(np.float32)
         assert np.array_equal(learned.shift(1, index), expected)
+
+
+def test_a_file_in_16_bits_is_read(llama, tmp_path):
+    file = tmp_path / "new" / "folder" / "learned.safetensors"
+    Population(llama, sigma=0.25).save(file)
+    save_torch({name: torch.tensor(v).bfloat16() for name, v in load_file(file).items()}, file)
+    assert Population(llama, prior=str(file)).sigmas.tolist() == [0.25] * 5
 
 
 def test_digests_tell_files_and_modes_apart(llama, tmp_path):
@@ -104,6 +112,8 @@ def test_a_file_in_the_users_folder_is_found(llama, tmp_path, monkeypatch):
     assert (config.sigma, config.prior) == (None, str(tmp_path / "noise.safetensors"))
     with pytest.raises(UserError, match="has its own, got auto; leave sigma out"):
         PopulationConfig(sigma="auto", prior="~/noise.safetensors")
+    with pytest.raises(UserError, match="kl: .* got 0.1 with .*has its own sigma; leave kl out"):
+        PopulationConfig(kl=0.1, prior="~/noise.safetensors")
 
 
 def test_a_balanced_prior_multiplies_sigma(llama):
