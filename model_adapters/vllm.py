@@ -11,12 +11,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from btrans_eval.model_adapters.vllm_stock import StockVLLM  # says it where vLLM is missing
+from btrans_eval.model_adapters.vllm_stock import PLATFORM, StockVLLM  # says where vLLM is missing
 
 # isort: split
 import vllm
 from vllm import SamplingParams, TokensPrompt
-from vllm.platforms import current_platform
 
 from btrans_eval.config import (
     OWN_ARGUMENTS,
@@ -169,7 +168,7 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         model, path = self._model_config, self._adapter_path
         return {
             "engine": f"vllm {vllm.__version__}",
-            "platform": current_platform.device_type,
+            "platform": PLATFORM,
             "model": [
                 fingerprint.of_parts(self._config, ()),
                 *self._engines.tell("btrans_fingerprint")[0],

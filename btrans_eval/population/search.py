@@ -20,7 +20,8 @@ def search(
     """Sigma, what it gives, and the number of evaluations.
 
     The first step takes KL for a square of sigma; later ones interpolate log sigma in log KL
-    through the nearest two or three points, inside those below and above the budget.
+    through the nearest two or three points, inside those below and above the budget, or KL in the
+    square of sigma where the curve bends too much for that.
     """
     tried: list[tuple[float, float]] = []
     sigma = _rounded(start)
@@ -48,6 +49,11 @@ def _next(tried: Sequence[tuple[float, float]], budget: float) -> float:
     sigma, kl = below[-1]
     near = [point for point in (*below[-2:], *above[:1]) if math.isfinite(point[1])]
     found = _inverse(near, budget) if len(near) > 1 else sigma * math.sqrt(budget / kl)
+    if above and math.isfinite(above[0][1]) and not sigma < found < above[0][0]:
+        # a bend, as where one layer saturates and others do not yet: KL is linear in sigma^2
+        larger, more = above[0]
+        part = (budget - kl) / (more - kl)
+        found = math.sqrt(sigma**2 + part * (larger**2 - sigma**2))
     if above:  # stay well inside
         room = above[0][0] / sigma
         return float(sigma * min(max(found / sigma, room**0.05), room**0.95))

@@ -120,6 +120,7 @@ CURVES = {
     "saturates": lambda s: 3 * (1 - math.exp(-300 * s**2)),
     "steep": lambda s: 1e5 * s**3,
     "shallow": lambda s: 0.4 * s**1.2,
+    "bends": lambda s: 0.002 * (1 - math.exp(-6e4 * s**2)) + 0.006 * s**2,
     "tiny sigma": lambda s: 4e7 * s**2,
     "huge sigma": lambda s: 3e-4 * s**2,
     "breaks": lambda s: math.inf if s > 0.004 else 5000 * s**2,
