@@ -21,7 +21,7 @@ def search(
 
     The first step takes KL for a square of sigma; later ones interpolate log sigma in log KL
     through the nearest two or three points, inside those below and above the budget, or KL in the
-    square of sigma where the curve bends too much for that.
+    square of sigma where the curve bends.
     """
     tried: list[tuple[float, float]] = []
     sigma = _rounded(start)
@@ -49,8 +49,7 @@ def _next(tried: Sequence[tuple[float, float]], budget: float) -> float:
     sigma, kl = below[-1]
     near = [point for point in (*below[-2:], *above[:1]) if math.isfinite(point[1])]
     found = _inverse(near, budget) if len(near) > 1 else sigma * math.sqrt(budget / kl)
-    if above and math.isfinite(above[0][1]) and not sigma < found < above[0][0]:
-        # a bend, as where one layer saturates and others do not yet: KL is linear in sigma^2
+    if above and math.isfinite(above[0][1]) and (_bends(below) or found >= above[0][0]):
         larger, more = above[0]
         part = (budget - kl) / (more - kl)
         found = math.sqrt(sigma**2 + part * (larger**2 - sigma**2))
@@ -58,6 +57,14 @@ def _next(tried: Sequence[tuple[float, float]], budget: float) -> float:
         room = above[0][0] / sigma
         return float(sigma * min(max(found / sigma, room**0.05), room**0.95))
     return float(min(max(found, sigma * 1.05), sigma * LARGEST_STEP))
+
+
+def _bends(below: Sequence[tuple[float, float]]) -> bool:
+    """Whether KL grew less than sigma did: a layer saturates, and others have yet to begin."""
+    if len(below) < 2:
+        return False
+    (smaller, less), (sigma, kl) = below[-2:]
+    return kl / less < sigma / smaller
 
 
 def _inverse(points: Sequence[tuple[float, float]], budget: float) -> float:
