@@ -92,6 +92,8 @@ class Prepared:
         for name in ("position_ids", "logits_to_keep", "past_key_values"):
             if name not in parameters:
                 raise Unfit(f"{type(model).__name__} takes no {name}")
+        if any(_looks_at_the_longest(module) for module in model.modules()):
+            raise Unfit(f"{type(model).__name__} scales positions by the longest row of a batch")
         cache = others.get("past_key_values")
         layers = cache.layers if isinstance(cache, DynamicCache) else ()
         if not layers or not others.get("use_cache"):
@@ -104,6 +106,13 @@ class Prepared:
                 raise Unfit(f"the generation config asks for {type(processor).__name__}")
         self.processors = logits_processor
         return input_ids
+
+
+def _looks_at_the_longest(module: Any) -> bool:
+    """Whether these rotary embeddings change for all rows when one has grown long."""
+    kinds = getattr(module, "rope_type", None)
+    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any(kind in ("dynamic", "longrope") for kind in kinds)
 
 
 class Refill:

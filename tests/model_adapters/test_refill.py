@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import sqlite3
@@ -242,6 +243,29 @@ def test_beams_in_the_generation_config_are_refused_and_not_answered_greedily(ch
     lm.model.generation_config.num_beams = 2
     with pytest.raises(UserError, match="num_beams: must be 1"):
         said(lm, {**LONG, "do_sample": False}, repeats=1)
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "factor": 2.0},
+        {
+            "rope_type": "longrope", "factor": 2.0, "original_max_position_embeddings": 64,
+            "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+        },
+    ],
+)  # fmt: skip
+def test_a_model_whose_positions_depend_on_the_longest_row_is_answered_static(
+    tmp_path, caplog, rope
+):
+    path = tiny_checkpoint.save(tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    config["rope_parameters"] |= rope
+    file.write_text(json.dumps(config))
+    with caplog.at_level(logging.WARNING):
+        assert not population_lm(path, members=3)._flows(generation(arguments=LONG)[0])
+    assert "scales positions by the longest row" in caplog.text
 
 
 def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):
