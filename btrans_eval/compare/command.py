@@ -17,6 +17,8 @@ from btrans_eval.config import parse_pairs
 from btrans_eval.errors import UserError
 from btrans_eval.results import load
 
+_BESIDE_FILES = ("inputs", "output_path", "store", "insist", "no_report")
+
 
 def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
     """The command.
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
     given = _parser().parse_args(arguments)
     folder = Path(given.output_path)
     paths = [Path(path) for path in given.inputs]
+    if paths:
+        _refuse_ignored(arguments)
     if len(paths) == 1 and paths[0].suffix in (".yaml", ".yml"):
         runs = _run(read(paths[0]), folder, given.store)
     elif paths:
@@ -125,6 +129,19 @@ def _plan(given: argparse.Namespace) -> Plan:
         include_path=given.include_path,
         encoder=given.encoder,
     )
+
+
+def _refuse_ignored(arguments: Sequence[str]) -> None:
+    """Refuse flags that a YAML file or finished runs have their own values of."""
+    parser = _parser()
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_args(["--output_path", "-"]))))
+    given = vars(parser.parse_args(arguments))
+    for name, value in given.items():
+        if value is not None and name not in _BESIDE_FILES:
+            raise UserError(
+                f"{name}: --{name} is not taken beside {given['inputs'][0]}, which says it itself; "
+                "write it into a YAML file and leave the flag out"
+            )
 
 
 def _numbers(name: str, text: str) -> list[int]:

@@ -73,7 +73,9 @@ def _inverse(points: Sequence[tuple[float, float]], budget: float) -> float:
     if any(later[0] <= sooner[0] for sooner, later in pairwise(places)):
         return points[-1][0] * math.sqrt(budget / points[-1][1])
     weights = [math.prod(y / (y - own) for y, _ in places if y != own) for own, _ in places]
-    return math.exp(sum(weight * x for weight, (_, x) in zip(weights, places, strict=True)))
+    # next to equal points send it anywhere; what is too far is cut by the caller
+    found = sum(weight * x for weight, (_, x) in zip(weights, places, strict=True))
+    return math.exp(min(max(found, -500.0), 500.0))
 
 
 def _rounded(sigma: float) -> float:

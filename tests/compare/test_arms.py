@@ -263,6 +263,14 @@ def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypat
             ["--tasks", "no_such", "--output_path", "o", "--model_args", "pretrained=m,sigma=1"],
             "tasks: no task or group named no_such",
         ),
+        (
+            ["p.yaml", "--output_path", "o", "--limit", "1"],
+            "limit: --limit is not taken beside p.y",
+        ),
+        (["p.yaml", "--output_path", "o", "--repeats", "8"], "repeats: --repeats is not taken"),
+        (["p.yaml", "--output_path=o", "--model_args", "pretrained=m"], "model_args: --model_args"),
+        (["p.yaml", "--output_path", "o", "--apply_chat_template"], "apply_chat_template: --app"),
+        (["x/a", "x/b", "--output_path", "o", "--arms", "stock"], "arms: --arms is not taken"),
         (["x/a", "x/b", "--output_path", "o"], r"results: there is no results_\*.json in x/a"),
     ],
 )

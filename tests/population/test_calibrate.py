@@ -143,8 +143,13 @@ def test_the_search_ends_within_5_percent_in_6_evaluations(name, budget):
     assert CURVES[name](sigma) == found.mean_kl and float(f"{sigma:.4g}") == sigma
 
 
+def barely(s):
+    """Next to flat, and out of reach until sigma is large."""
+    return 0.02 + 1e-12 * s**2
+
+
 @pytest.mark.parametrize(
-    "curve", [lambda s: 0.0, lambda s: min(s, 0.02), lambda s: math.inf, lambda s: s // 1]
+    "curve", [lambda s: 0.0, lambda s: min(s, 0.02), lambda s: math.inf, lambda s: s // 1, barely]
 )
 def test_out_of_reach_is_one_clear_line(curve):
     with pytest.raises(UserError, match="sigma: none was found with KL 0.05 .* takes sigma=NUMBER"):
