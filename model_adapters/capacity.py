@@ -7,6 +7,8 @@ from typing import Any
 import psutil
 import torch
 
+from btrans_eval.population.caches import cache_in
+
 _SHARE = 0.5
 """Of the free memory, for keys and values: the rest is for what a forward pass needs."""
 _PROBE = 16
@@ -25,7 +27,7 @@ def rows_that_fit(model: Any, token: int, length: int, most: int) -> int:
         most: rows at most.
     """
     tokens = torch.full((1, _PROBE), token, device=model.device)
-    cache = model(input_ids=tokens, use_cache=True).past_key_values
+    cache = cache_in(model(input_ids=tokens, use_cache=True))
     layers = getattr(cache, "layers", ())
     held = [each for layer in layers for each in (layer.keys, layer.values) if each is not None]
     if not held:

@@ -21,6 +21,7 @@ from transformers.generation import GenerationMode
 
 from btrans_eval.model_adapters.sampling import OF_HISTORY, OF_SCORES, choose, process
 from btrans_eval.model_adapters.slots import Slots
+from btrans_eval.population.caches import cache_argument, cache_in
 from btrans_eval.population.streams import Stream
 
 _FREE_SHARE = 8
@@ -89,14 +90,14 @@ class Prepared:
         if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
             raise Unfit(f"the generation config asks for {mode.value}")
         parameters = inspect.signature(type(model).forward).parameters
-        for name in ("position_ids", "logits_to_keep", "past_key_values"):
+        for name in ("position_ids", "logits_to_keep"):
             if name not in parameters:
                 raise Unfit(f"{type(model).__name__} takes no {name}")
         if any(_looks_at_the_longest(module) for module in model.modules()):
             raise Unfit(f"{type(model).__name__} scales positions by the longest row of a batch")
-        cache = others.get("past_key_values")
+        cache = cache_in(others)
         layers = cache.layers if isinstance(cache, DynamicCache) else ()
-        if not layers or not others.get("use_cache"):
+        if not layers or not others.get("use_cache") or cache_argument(model) is None:
             raise Unfit(f"{type(model).__name__} keeps no growing cache")
         for layer in layers:
             if type(layer) is not DynamicLayer:
@@ -134,6 +135,7 @@ class Refill:
     ) -> None:
         self._model, self._processors, self._bind = model, processors, bind
         self._places = places
+        self._cache_argument = cache_argument(model) or "cache"
         self._rows: list[Text] = []
         self._free: set[int] = set()  # places whose text is finished; their rows go on unread
         self._slots = Slots()
@@ -202,9 +204,9 @@ class Refill:
             input_ids=torch.tensor(new, device=device),
             attention_mask=(place >= 0).long().to(device),
             position_ids=place.clamp(min=0)[:, -len(new[0]) :].to(device),
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_argument: cache},
         )
         return output.logits[:, -1].float()  # type: ignore[no-any-return]
 

@@ -109,7 +109,7 @@ class Slots:
     """The cache of a batch whose rows come and go.
 
     Attributes:
-        cache: what the model's forward pass takes as ``past_key_values``.
+        cache: what the model's forward pass takes as its cache.
     """
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from btrans_eval.errors import UserError
+from btrans_eval.population.caches import cache_in
 from btrans_eval.population.norms import PROBE_ROWS, NormLayer, output_shapes
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor]
@@ -161,14 +162,15 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
             "model was given an attention mask that is not (rows, tokens) and no position ids; "
             "use noise=sequence and noise_from=prompt"
         )
-    if kwargs.get("cache_params") is not None:
+    cache = cache_in(kwargs)
+    try:
+        start = 0 if cache is None else int(cache.get_seq_length())
+    except (AttributeError, ValueError) as error:  # a state-space model's, or an older format
         raise UserError(
             "noise: token, and noise_from=generation, need the place of every token, but this "
-            "model keeps its state without counting them (cache_params); use noise=sequence and "
-            "noise_from=prompt"
-        )
-    cache = kwargs.get("past_key_values")
-    start = 0 if cache is None else int(cache.get_seq_length())
+            f"model keeps its state without counting them ({type(cache).__name__}); use "
+            "noise=sequence and noise_from=prompt"
+        ) from error
     return torch.arange(start, start + length).expand(rows, length)
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file as save_torch
 from btrans_eval import Population
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.population.caches import cache_argument, cache_in
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +148,11 @@ def test_noise_from_generation_leaves_the_prompt_alone(name, noise):
         stock = model(batch).logits
         with later.members([0, 1, 2], first=[last] * 3):
             found = model(batch).logits
-        cache = model(batch[:, :last], use_cache=True).past_key_values
+        cache = cache_in(model(batch[:, :last], use_cache=True))
         places = torch.arange(last, batch.shape[1]).expand(3, -1)
         with whole.members([0, 1, 2]):
-            textbook = model(batch[:, last:], past_key_values=cache, position_ids=places).logits
+            held = {cache_argument(model): cache}
+            textbook = model(batch[:, last:], position_ids=places, **held).logits
     assert torch.equal(found[:, :last], stock[:, :last])
     assert not torch.allclose(found[:, last], stock[:, last], atol=1e-2)
     torch.testing.assert_close(found[:, last:], textbook, atol=2e-5, rtol=1e-5)
