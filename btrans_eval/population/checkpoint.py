@@ -5,11 +5,13 @@ For engines whose weights lie in other processes, in layouts of their own.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from transformers.utils.hub import cached_file
 
 from btrans_eval.errors import UserError
 from btrans_eval.population import fingerprint
+from btrans_eval.population.norms import NormLayer, gain_rms
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ class Checkpoint:
 
     Args:
         name: of the model, as transformers takes it.
-        loading: what else its configuration is loaded with, such as the revision.
+        loading: what else its configuration is loaded with: revision, subfolder and whether
+            code of its own is trusted.
 
     Raises:
         UserError: if there is no such model, or it is an encoder-decoder.
@@ -80,28 +84,61 @@ class Checkpoint:
             model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 self._load_config(), dtype=dtype, **self._trust()
             )
-        kinds = {name: value.dtype for name, value in model.state_dict().items()}
-        with ExitStack() as stack:
-            files = self._tensor_files(stack)
-            places = {name: self._place(name, model, files) for name in kinds}
-            if files and all(places.values()):
-                return fingerprint.of_parts(model.config, _cast(kinds, places, files))
+        found = self.fingerprint_of(model)
+        if found is not None:
+            return found
         logger.warning("reading the weights of %s through transformers", self.name)
         loaded = transformers.AutoModelForCausalLM.from_pretrained(
             self.name, dtype=dtype, **self._loading
         )
         return fingerprint.of_model(loaded)
 
+    def fingerprint_of(self, model: Any) -> str | None:
+        """`fingerprint.of_model` of an outline of this checkpoint, had it its weights.
+
+        Tensor by tensor from the checkpoint's files; None where they lack one of the outline's
+        names.
+        """
+        kinds = {name: value.dtype for name, value in model.state_dict().items()}
+        with ExitStack() as stack:
+            files = self._tensor_files(stack)
+            places = {name: self._place(name, model, files) for name in kinds}
+            if not all(places.values()):
+                return None
+            return fingerprint.of_parts(model.config, _cast(kinds, places, files))
+
+    def gains(self, model: Any, layers: Sequence[NormLayer]) -> dict[str, float]:
+        """`norms.gain_rms` of each layer, by name; of the weights, only these layers' are read.
+
+        Args:
+            model: an outline of this checkpoint, in the dtype that it is computed in, whose
+                weights `fingerprint_of` finds.
+            layers: of any outline of it.
+        """
+        found = {}
+        with ExitStack() as stack:
+            files = self._tensor_files(stack)
+            for layer in layers:
+                norm = copy.deepcopy(model.get_submodule(layer.name)).to_empty(device="cpu")
+                names = {name: f"{layer.name}.{name}" for name in norm.state_dict()}
+                places = {name: self._place(whole, model, files) for name, whole in names.items()}
+                kinds = {name: value.dtype for name, value in norm.state_dict().items()}
+                norm.load_state_dict(dict(_cast(kinds, places, files)))
+                found[layer.name] = gain_rms(replace(layer, module=norm))
+        return found
+
     def _trust(self) -> dict[str, Any]:
-        return {name: value for name, value in self._loading.items() if name != "revision"}
+        where = ("revision", "subfolder")
+        return {name: value for name, value in self._loading.items() if name not in where}
 
     def _tensor_files(self, stack: ExitStack) -> dict[str, Any]:
         """The open file of each tensor; none where the checkpoint has no safetensors."""
-        index = self._find(_INDEX)
-        if index is not None:
+        names = {_WHOLE}
+        if self._find(_WHOLE) is None:  # which transformers takes where both are there
+            index = self._find(_INDEX)
+            if index is None:
+                return {}
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        else:
-            names = {_WHOLE}
         found: dict[str, Any] = {}
         for path in map(self._find, sorted(names)):
             if path is None:
@@ -111,19 +148,27 @@ class Checkpoint:
         return found
 
     def _find(self, file: str) -> Path | None:
-        revision = self._loading.get("revision")
         found = cached_file(
-            self.name, file, revision=revision, _raise_exceptions_for_missing_entries=False
+            self.name,
+            file,
+            revision=self._loading.get("revision"),
+            subfolder=self._loading.get("subfolder", ""),
+            _raise_exceptions_for_missing_entries=False,
         )
         return None if found is None else Path(found)
 
     def _place(self, name: str, model: Any, files: Mapping[str, Any]) -> str | None:
-        """The tensor's name in the files: its own, or that of the one it is tied to."""
-        if name in files:
-            return name
+        """The tensor's name in the files: its own, or that of the one it is tied to.
+
+        Without the prefix of the model without its head, where the files are of that.
+        """
         tied = getattr(model, "all_tied_weights_keys", None) or {}
-        source = tied.get(name)
-        return source if source in files else None
+        prefix = f"{model.base_model_prefix}."
+        for own in (name, tied.get(name)):
+            for place in () if own is None else (own, own.removeprefix(prefix)):
+                if place in files:
+                    return place
+        return None
 
 
 def _cast(

@@ -11,7 +11,7 @@ from models import FAMILIES
 from btrans_eval.errors import UserError
 from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import Checkpoint, of_folder
-from btrans_eval.population.norms import find_norms
+from btrans_eval.population.norms import find_norms, gain_rms
 
 NAMES = [family.name for family in FAMILIES if not family.lora]
 
@@ -47,6 +47,35 @@ def test_a_checkpoint_in_several_files_is_read_whole(tmp_path):
     assert len(list((tmp_path / "many").glob("*.safetensors"))) > 1
     many = Checkpoint(str(tmp_path / "many"), {}).fingerprint(torch.float32)
     assert many == fingerprint.of_model(model)
+
+
+def test_of_two_sets_of_files_those_that_transformers_loads_are_read(tmp_path):
+    path = tiny_checkpoint.save(tmp_path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "kept")
+    model.save_pretrained(path, max_shard_size="20KB")
+    with torch.no_grad():
+        model.model.norm.weight += 1
+    model.save_pretrained(tmp_path / "new")
+    (tmp_path / "new" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors.index.json").is_file()
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(path)
+    assert torch.equal(loaded.model.norm.weight, model.model.norm.weight)
+    assert Checkpoint(path, {}).fingerprint(torch.float32) == fingerprint.of_model(loaded)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "qwen3"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gains_are_those_of_the_loaded_model(tmp_path, family, dtype):
+    path = tiny_checkpoint.save(tmp_path, family)
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    expected = {layer.name: gain_rms(layer) for layer in find_norms(model)}
+    laid_out = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, device_map="meta"
+    )
+    checkpoint = Checkpoint(path, {})
+    assert checkpoint.gains(laid_out, find_norms(checkpoint.outline())) == expected
+    assert len(set(expected.values())) > 1
 
 
 def test_other_models_are_refused(tmp_path):
