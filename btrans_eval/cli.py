@@ -11,7 +11,8 @@ from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
 
-  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N]] [every flag of lm_eval run]
+  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N | --from_store]]
+      [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
   compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
   compare FILE.yaml --output_path OUT
@@ -61,10 +62,11 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--encoder", metavar="NAME")
     parser.add_argument("--store", metavar="FILE")
     parser.add_argument("--shard", metavar="I/N")
+    parser.add_argument("--from_store", action="store_true", default=None)
     own, others = parser.parse_known_args(arguments)
     from btrans_eval.harness.launch import lm_eval_run
 
-    named = {"store": own.store, "shard": own.shard}
+    named = {"store": own.store, "shard": own.shard, "from_store": own.from_store}
     model_arguments = {name: value for name, value in named.items() if value is not None}
     lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, arguments=model_arguments)
 

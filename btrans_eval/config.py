@@ -67,6 +67,8 @@ class PopulationConfig:
     shard: str | None = None
     """i/n: only part i of n of the responses is generated, into the store, and nothing scored, nor
     written to ``responses``."""
+    from_store: bool = False
+    """Whether every response comes from ``store``; then the model's weights are not loaded."""
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -112,9 +114,26 @@ class PopulationConfig:
                     f"shard: goes with store=FILE, which the part goes to, got "
                     f"shard={self.shard} without"
                 )
+        self._check_from_store()
         set_field(self, "norms", str(self.norms))
         if self.norms not in ("all", "residual"):
             check_pattern("norms", self.norms)
+
+    def _check_from_store(self) -> None:
+        if not isinstance(self.from_store, bool):
+            raise UserError(
+                f"from_store: must be true or false, got {self.from_store!r}; use from_store=true"
+            )
+        if self.from_store and self.store is None:
+            raise UserError(
+                "from_store: goes with store=FILE, which responses are taken from, got "
+                "from_store=true without"
+            )
+        if self.from_store and self.shard is not None:
+            raise UserError(
+                f"from_store: scores what is there, and shard generates a part, got both "
+                f"(shard={self.shard}); leave one of them out"
+            )
 
     @property
     def part(self) -> tuple[int, int]:

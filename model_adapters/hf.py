@@ -36,6 +36,12 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         UserError: on an argument outside its range, before the model is loaded.
     """
 
+    def __new__(cls, *args: Any, **arguments: Any) -> BTransHF:
+        kind = cls
+        if arguments.get("from_store") and cls is BTransHF:
+            from btrans_eval.model_adapters.hf_stored import StoredHF as kind
+        return super().__new__(kind)  # type: ignore[no-any-return]
+
     def __init__(self, pretrained: Any = None, **arguments: Any) -> None:
         own, others = split_arguments(arguments)
         refuse_misspelled(others, OWN_ARGUMENTS)
@@ -66,11 +72,10 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             responses: JSON-lines file for every member's response, or None.
         """
         self.population_config = config
-        with self._bound(None):
-            found = calibrate.resolve(self.model, self.tokenizer, config)
+        found = self._resolve_noise(config)
         sigma, scales, self._calibration = self._ranks.from_first(found)
         self._population = Population(
-            self.model,
+            self._noisy_model(),
             sigma=sigma,
             mu=config.mu,
             prior=config.prior,
@@ -84,12 +89,23 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         self.logits_cache = self._logits_cache and config.noise_from == "prompt"
         self._open_files(config, responses)
 
+    def _resolve_noise(self, config: PopulationConfig) -> calibrate.Resolved:
+        with self._bound(None):
+            return calibrate.resolve(self.model, self.tokenizer, config)
+
+    def _noisy_model(self) -> Any:
+        """The model whose layers noise is added to."""
+        return self.model
+
+    def _fingerprint(self) -> str:
+        return fingerprint.of_model(self.model)
+
     def _engine_facts(self) -> dict[str, Any]:
         """What responses depend on, apart from the members and the request."""
         config = self.model.config
         return {
             "engine": "transformers " + ".".join(transformers.__version__.split(".")[:2]),
-            "model": fingerprint.of_model(self.model),
+            "model": self._fingerprint(),
             "tokenizer": fingerprint.of_tokenizer(self.tokenizer),
             "dtype": str(self.model.dtype),
             "autocast": str(self.mixed_precision_dtype),

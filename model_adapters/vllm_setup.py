@@ -59,6 +59,11 @@ def refuse_unsupported(config: PopulationConfig) -> None:
             "noise_from: must be prompt in vLLM, where all tokens of a pass share one bias, got "
             "generation; use --model btrans-hf"
         )
+    if config.from_store:
+        raise UserError(
+            "from_store: must be false in vLLM, whose workers tell what they hold of the weights; "
+            "leave it out: with store=FILE nothing is generated twice"
+        )
     if config.batching == "static":
         raise UserError("batching: vLLM makes its own batches, got static; leave it out")
 

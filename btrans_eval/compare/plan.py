@@ -109,6 +109,9 @@ class Plan:
             raise UserError(f"arms: {twice!r} is there twice; give arms different settings")
         for arm in self.arms:
             self.population(arm)  # checks the arguments
+        for name in ("shard", "from_store"):
+            if any(name in self.loading(arm) for arm in self.arms):
+                raise UserError(f"{name}: goes with btrans-eval run, got compare; leave it out")
 
     def population(self, arm: ArmPlan, store: str | None = None) -> PopulationConfig:
         """Our own model arguments of an arm, checked."""

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.harness.batches import Row, batches
+from btrans_eval.harness.batches import Row, batches, generation_key
+from btrans_eval.harness.complete import check_complete
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.plan import Question
 from btrans_eval.harness.ranks import Ranks
@@ -63,9 +64,12 @@ class MemberResponses(ABC):
         share = self._ranks.share(self.population_config.part)
         plan = batches(questions, self._rows_needed, self._size_of_batch, self._length, share)
         rows = [row for batch in plan for row in batch]
+        held = self._are_stored(rows)
+        if self.population_config.from_store:
+            self._check_complete(rows, held)
         bar = tqdm(
             total=len(rows),
-            initial=self._count_stored(rows),
+            initial=sum(held),
             disable=disable_tqdm or self._ranks.rank != 0,
             desc=f"Responses of {max(map(count_members, questions), default=0)} members",
         )
@@ -164,10 +168,10 @@ class MemberResponses(ABC):
                 "leave it out with --samples"
             ) from error
 
-    def _count_stored(self, rows: Sequence[Row]) -> int:
-        """How many of the responses are in the store."""
+    def _are_stored(self, rows: Sequence[Row]) -> list[bool]:
+        """Which of the responses are in the store."""
         if self._shelf is None:
-            return 0
+            return [False] * len(rows)
         keys = [
             key
             for row in rows
@@ -176,7 +180,26 @@ class MemberResponses(ABC):
                 [self._place(row)],
             )
         ]
-        return len(self._shelf.store.holds(keys))
+        there = self._shelf.store.holds(keys)
+        return [key in there for key in keys]
+
+    def _check_complete(self, rows: Sequence[Row], held: Sequence[bool]) -> None:
+        """Refuse to go on where a row's response is not in the store."""
+        assert self._shelf is not None
+        missing = {
+            generation_key(row.question.request.args[1]): row.question.request
+            for row, is_there in zip(rows, held, strict=True)
+            if not is_there
+        }
+        check_complete(
+            self._shelf,
+            [
+                (str(row.question.request.task_name), is_there)
+                for row, is_there in zip(rows, held, strict=True)
+            ],
+            "responses",
+            [self._shelf.context(self._generation_facts(each)) for each in missing.values()],
+        )
 
     def _rows_needed(self, question: Question) -> int:
         """How many responses must be generated for all of a question's draws."""

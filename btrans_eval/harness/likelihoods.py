@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.harness.complete import check_complete
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.part import check_never_scored
 from btrans_eval.harness.plan import Question, share_of
@@ -86,6 +88,8 @@ class MemberLikelihoods(ABC):
                 part[question.places[0], member] = value
         if self.population_config.shard is not None:
             return []  # each is in the store
+        if self.population_config.from_store:
+            self._check_likelihoods(distinct, part)
         found = self._ranks.union(part)
         scores = {
             question.places[0]: [found[question.places[0], member] for member in range(members)]
@@ -96,6 +100,19 @@ class MemberLikelihoods(ABC):
                 self._log.write(likelihood_line(question.request, scores[question.places[0]]))
         self._close_log()
         return [scores[first[id(request)]] for request in requests]
+
+    def _check_likelihoods(
+        self, questions: Sequence[Question], found: Mapping[tuple[int, int], Any]
+    ) -> None:
+        """Refuse to go on where a member's loglikelihood of a question is not in the store."""
+        assert self._shelf is not None
+        task_of = {each.places[0]: str(each.request.task_name) for each in questions}
+        held = [
+            # of a whole document the value alone
+            (task_of[place], not math.isnan(value[0] if isinstance(value, tuple) else value))
+            for (place, _), value in found.items()
+        ]
+        check_complete(self._shelf, held, "loglikelihoods", [self._shelf.context(_LIKELIHOOD)])
 
     @abstractmethod
     def _note_use(self, question: Question, returned: str) -> None:
@@ -135,6 +152,8 @@ class MemberLikelihoods(ABC):
         batches = self._batches_of(requests)
         places = self._places(requests, batches)
         known = self._stored(places)
+        if self.population_config.from_store:  # `_by_member` tells what is missing, by NaN
+            return [(math.nan, False) if value is None else value for value in known]
         bar = tqdm(
             total=len(requests),
             initial=sum(each is not None for each in known),

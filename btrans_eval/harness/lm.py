@@ -78,8 +78,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
         for question in questions:
             one = self.population_config.aggregate
             self._note_use(question, "all" if question.wants_all else one)
-            batching = "refill" if self._flows(question.request) else "static"
-            self._used[str(question.request.task_name)]["batching"] = batching
+            self._used[str(question.request.task_name)]["batching"] = self._batching(question)
         returned: dict[int, Response] = {}
         finished: dict[int, dict[int, Response]] = {id(question): {} for question in questions}
         if self.population_config.shard is not None:
@@ -97,6 +96,12 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
         failures.add(self._ranks.union(failures.taken()))
         self._close_log()
         return [returned[place] for place in range(len(requests))]
+
+    def _batching(self, question: Question) -> str:
+        """How a question's responses are generated, for the results file."""
+        if self.population_config.from_store:
+            return "none: from the store"
+        return "refill" if self._flows(question.request) else "static"
 
     def _close_together(
         self, questions: Sequence[Question], finished: dict[int, dict[int, Response]]

@@ -23,8 +23,8 @@ def end_before_scoring(lm: Any, tasks: Iterable[Any]) -> None:
         part, parts = config.part
         raise PartIsDone(
             f"part {part + 1} of {parts} is in {config.store}; nothing was scored. When all parts "
-            "are, join them with btrans-eval store merge ALL PART..., and run without shard and "
-            "with store=ALL"
+            "are, join them with btrans-eval store merge ALL PART..., and run with store=ALL and "
+            "from_store=true in place of shard"
         )
 
     for task in tasks:

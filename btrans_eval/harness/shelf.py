@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,23 @@ class Shelf:
             facts = {**self._facts, "asked": asked}
             self._contexts[name] = Context(self._model, self._noise, facts)
         return self._contexts[name]
+
+    def differences(self, context: Context, facts: Mapping[str, Any]) -> set[str]:
+        """Names of facts and generation arguments that another context has otherwise.
+
+        None where the two are of different kinds: another engine, or loglikelihoods.
+        """
+        ours, theirs = json.loads(canonical(context.facts)), dict(facts)
+        asked, other = ours.pop("asked"), theirs.pop("asked", {})
+        if asked.keys() != other.keys():  # of another engine, or of responses and loglikelihoods
+            return set()
+        pairs = [(ours, theirs), (asked, other)]
+        return {
+            name
+            for one, another in pairs
+            for name in {*one, *another}
+            if one.get(name) != another.get(name)
+        }
 
     def keys(self, context: Context, places: Sequence[Place]) -> list[bytes]:
         """The key of each place."""

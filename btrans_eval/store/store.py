@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -114,6 +115,11 @@ class Store:
             for place, response in responses
         ]
         self._add("responses", context, rows)
+
+    def contexts(self) -> dict[bytes, dict[str, Any]]:
+        """The facts of every context that anything was written for, by digest."""
+        found = self._fetch("SELECT digest, facts FROM contexts", ())
+        return {digest: json.loads(facts) for digest, facts in found}
 
     def likelihoods(self, keys: Sequence[bytes]) -> dict[bytes, tuple[float, bool]]:
         """The (loglikelihood in nats, whether greedy) that are there, by key."""

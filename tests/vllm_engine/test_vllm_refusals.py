@@ -36,6 +36,7 @@ def no_engine(monkeypatch, tmp_path):
         ({"noise": "token"}, "noise: must be sequence in vLLM.*use --model btrans-hf"),
         ({"noise_from": "generation"}, "noise_from: must be prompt in vLLM.*btrans-hf"),
         ({"batching": "static"}, "batching: vLLM makes its own batches"),
+        ({"store": "s.db", "from_store": True}, "from_store: must be false in vLLM"),
         ({"sigm": 0.1}, "sigm: no such model argument; did you mean sigma"),
         ({"tensor_paralel_size": 2}, "tensor_paralel_size: .*did you mean tensor_parallel_size"),
         ({"colour": "blue"}, "colour: neither vLLM nor the harness has such a model argument"),
