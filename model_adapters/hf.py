@@ -121,7 +121,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
     def _get_config(self, pretrained: str, *args: Any, **kwargs: Any) -> None:
         try:
             super()._get_config(pretrained, *args, **kwargs)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"pretrained: must be a model on the hub or in a folder, but {pretrained!r} "
