@@ -69,9 +69,11 @@ class Prepared:
 
     Attributes:
         processors: what it would apply to the scores.
+        cache_argument: what the model, under any adapter, calls its cache.
     """
 
     processors: LogitsProcessorList
+    cache_argument: str
 
     def __call__(
         self,
@@ -97,7 +99,8 @@ class Prepared:
             raise Unfit(f"{type(model).__name__} scales positions by the longest row of a batch")
         cache = cache_in(others)
         layers = cache.layers if isinstance(cache, DynamicCache) else ()
-        if not layers or not others.get("use_cache") or cache_argument(model) is None:
+        name_of_cache = cache_argument(model)
+        if not layers or not others.get("use_cache") or name_of_cache is None:
             raise Unfit(f"{type(model).__name__} keeps no growing cache")
         for layer in layers:
             if type(layer) is not DynamicLayer:
@@ -105,7 +108,7 @@ class Prepared:
         for processor in logits_processor:
             if not isinstance(processor, (*OF_SCORES, *OF_HISTORY)):
                 raise Unfit(f"the generation config asks for {type(processor).__name__}")
-        self.processors = logits_processor
+        self.processors, self.cache_argument = logits_processor, name_of_cache
         return input_ids
 
 
@@ -121,7 +124,7 @@ class Refill:
 
     Args:
         model: a decoder-only transformers model with full attention and a cache in all layers.
-        processors: what ``model.generate`` would apply to the scores.
+        prepared: what ``model.generate`` made of the request's arguments.
         bind: a context in which row i of the batch is answered by the i-th text's member.
         places: rows at most.
     """
@@ -129,13 +132,12 @@ class Refill:
     def __init__(
         self,
         model: Any,
-        processors: LogitsProcessorList,
+        prepared: Prepared,
         bind: Callable[[Sequence[Text]], AbstractContextManager[None]],
         places: int,
     ) -> None:
-        self._model, self._processors, self._bind = model, processors, bind
+        self._model, self._prepared, self._bind = model, prepared, bind
         self._places = places
-        self._cache_argument = cache_argument(model) or "cache"
         self._rows: list[Text] = []
         self._free: set[int] = set()  # places whose text is finished; their rows go on unread
         self._slots = Slots()
@@ -206,13 +208,15 @@ class Refill:
             position_ids=place.clamp(min=0)[:, -len(new[0]) :].to(device),
             use_cache=True,
             logits_to_keep=1,
-            **{self._cache_argument: cache},
+            **{self._prepared.cache_argument: cache},
         )
         return output.logits[:, -1].float()  # type: ignore[no-any-return]
 
     def _append(self, rows: Sequence[Text], scores: Tensor) -> None:
         """The next token of each row; a row in a free place goes on with its last one."""
-        scores = process(self._processors, [row.prompt + row.tokens for row in rows], scores)
+        scores = process(
+            self._prepared.processors, [row.prompt + row.tokens for row in rows], scores
+        )
         streams = [row.stream for row in rows]
         drawn = choose(scores, streams, [len(row.tokens) for row in rows])
         for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):

@@ -262,6 +262,9 @@ def test_noise_from_generation_answers_as_its_members(checkpoint):
 def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
     with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
         BTransHF(str(tmp_path / "missing"), sigma=0.1)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="could not be read .*Unrecognized model"):
+        BTransHF(str(tmp_path), sigma=0.1)
     with pytest.raises(UserError, match="norms: .*'head' matches none of"):
         population_lm(checkpoint, norms="head")
     with pytest.raises(UserError, match="colour: no such model argument"):

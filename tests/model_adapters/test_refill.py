@@ -10,6 +10,7 @@ import sqlite3
 import pytest
 import tiny_checkpoint
 import torch
+import transformers
 from engine import GREEDY, PROMPTS, SAMPLED, cloned, generation, population_lm
 from transformers import DynamicCache
 
@@ -78,6 +79,18 @@ def test_families(family, tmp_path):
     path = tiny_checkpoint.save(tmp_path, family)
     static, refilled = both(path)
     assert refilled == static
+
+
+def test_an_adapter(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    lora = LoraConfig(target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    get_peft_model(model, lora).save_pretrained(tmp_path)
+    static, refilled = both(checkpoint, peft=str(tmp_path))
+    assert refilled == static
+    assert static != said(population_lm(checkpoint, members=3))
 
 
 @pytest.mark.parametrize("own", [{"noise": "token"}, {"noise_from": "generation"}], ids=str)
