@@ -172,7 +172,7 @@ class Pool:
 
 _NOT_STARTED = (
     "answers cannot be compared: the process that runs math_verify did not start ({}); "
-    "type: pip install 'math-verify[antlr4_11_0]'"
+    "type: pip install math-verify 'antlr4-python3-runtime==4.11.*'"
 )
 
 
