@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from real import HUB, needs_hub
 
 from btrans_eval.answers.encoding import encode
 from btrans_eval.answers.latex import clean, split_top
 from btrans_eval.answers.normalize import normalize, read
 
-HUB = Path(__file__).parents[2] / "../shared/hub"
 GOLDS = "HuggingFaceH4/MATH-500/test.jsonl", "math-ai/minervamath/test.jsonl"
 
 
@@ -72,6 +71,7 @@ def test_other_kinds(kind, answer, normal):
     assert normalize(answer, kind) == normal
 
 
+@needs_hub
 @pytest.mark.parametrize("file", GOLDS)
 def test_every_gold_has_a_structure_that_its_normal_form_keeps(file):
     for line in (HUB / file).read_text(encoding="utf-8").splitlines():
