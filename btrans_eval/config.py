@@ -248,9 +248,9 @@ def check_shard(value: Any) -> tuple[int, int]:
 
 def check_kl(value: Any) -> float:
     """``value`` as a finite number above 0."""
-    kl = check_number("kl", value, minimum=0.0)
-    if kl == 0:
-        raise UserError("kl: must be above 0, got 0; give sigma=0 for the model itself")
+    kl = check_number("kl", value)
+    if kl <= 0:
+        raise UserError(f"kl: must be above 0, got {value!r}; give sigma=0 for the model itself")
     return kl
 
 

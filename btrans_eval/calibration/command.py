@@ -16,7 +16,7 @@ from btrans_eval.config import PopulationConfig, check_kl, parse_pairs, split_ar
 from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
 from btrans_eval.population import calibrate
-from btrans_eval.population.divergence import MEMBERS, Yardstick
+from btrans_eval.population.divergence import MEMBERS, Divergence, Yardstick
 from btrans_eval.population.population import Population
 
 PRIORS = ("isotropic", "scaled")
@@ -44,10 +44,14 @@ def main(arguments: Sequence[str]) -> None:
     _print(found)
     file = folder / "calibration.json"
     file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for shown in (competence(found), layers(found)):
+    pictures = [competence(found), *([layers(found)] if found["layers"] else [])]
+    for shown in pictures:
         (folder / f"{shown.name}.png").write_bytes(shown.png)
         (folder / f"{shown.name}.svg").write_text(shown.svg, encoding="utf-8")
-    print(f"\nwrote {file}, competence.png and layers.png beside it")
+    names = " and ".join(f"{shown.name}.png" for shown in pictures)
+    print(f"\nwrote {file}, {names} beside it")
+    if found["failed"]:
+        raise UserError("; ".join(f"{name}: {why}" for name, why in found["failed"].items()))
 
 
 def measure(
@@ -56,21 +60,32 @@ def measure(
     budgets: Sequence[float],
     text: str | None,
 ) -> dict[str, Any]:
-    """Load the model and measure: what ``calibration.json`` holds."""
+    """Load the model and measure: what ``calibration.json`` holds.
+
+    What cannot be measured is left out and named under ``failed``; the rest is not lost by it.
+
+    Raises:
+        UserError: if nothing can be measured.
+    """
     from btrans_eval.model_adapters.hf import BTransHF
 
     lm = BTransHF(sigma=0.0, **model_args)
     model, tokenizer = lm.model, lm.tokenizer
     settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
     yardstick = Yardstick(model, tokenizer, text)
-    curve = []
+    curve, failed = [], {}
+    base: Divergence | None = None
     for prior in PRIORS:
         for budget in budgets:
-            found = calibrate.calibrate(
-                model, tokenizer, budget, prior=prior, text=text, **settings
-            )
+            try:
+                found = calibrate.calibrate(
+                    model, tokenizer, budget, prior=prior, text=text, **settings
+                )
+            except UserError as error:
+                failed[f"{prior}, kl={budget:g}"] = str(error)
+                continue
             population = Population(model, found.sigma, prior=prior, **settings)
-            seen = yardstick.measure(population)
+            base = seen = yardstick.measure(population)
             ratios = [exp(one - seen.base_log_perplexity) for one in seen.log_perplexity]
             curve.append(
                 {
@@ -84,34 +99,50 @@ def measure(
                     "evaluations": found.evaluations,
                 }
             )
-    alone = calibrate.layers_alone(model, tokenizer, text=text, **settings)
-    one = Population(model, 1.0, **settings)
-    gains = Population(model, 1.0, prior="scaled", **settings).sigmas
+    if base is None:
+        raise UserError("; ".join(failed.values()))
+    bear: list[dict[str, Any]] = []
+    rounding = None
     try:
-        scales = calibrate.balanced_scales(model, tokenizer, text, **settings)
-    except UserError as error:  # of what else was measured nothing is lost
-        logger.warning("%s", error)
-        scales = {}
+        rounding = calibrate.calibrate(model, tokenizer, text=text, **settings).rounding
+        bear = _layers(model, tokenizer, text, settings)
+    except UserError as error:
+        failed["layers"] = str(error)
     return {
         "model": str(lm.pretrained),
         **settings,
-        "perplexity": exp(seen.base_log_perplexity),
-        "tokens": seen.tokens,
+        "perplexity": exp(base.base_log_perplexity),
+        "tokens": base.tokens,
         "members": list(MEMBERS),
-        "rounding": calibrate.calibrate(model, tokenizer, text=text, **settings).rounding,
+        "rounding": rounding,
         "curve": curve,
-        "layers": [
-            {
-                "name": layer.name,
-                "width": layer.width,
-                "gain_rms": float(gain),
-                "kl": alone[layer.name],
-                "share": alone[layer.name] / sum(alone.values()),
-                "balanced_scale": scales.get(layer.name),
-            }
-            for layer, gain in zip(one.layers, gains, strict=True)
-        ],
+        "layers": bear,
+        "failed": failed,
     }
+
+
+def _layers(
+    model: Any, tokenizer: Any, text: str | None, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each layer bears."""
+    scaled = Population(model, 1.0, prior="scaled", **settings)
+    alone = calibrate.layers_alone(model, tokenizer, text=text, **settings)
+    scales: Mapping[str, float] = {}
+    try:
+        scales = calibrate.balanced_scales(model, tokenizer, text, **settings)
+    except UserError as error:  # nobody asked for it here
+        logger.warning("%s", error)
+    return [
+        {
+            "name": layer.name,
+            "width": layer.width,
+            "gain_rms": float(gain),
+            "kl": alone[layer.name],
+            "share": alone[layer.name] / sum(alone.values()),
+            "balanced_scale": scales.get(layer.name),
+        }
+        for layer, gain in zip(scaled.layers, scaled.sigmas, strict=True)
+    ]
 
 
 def _print(found: Mapping[str, Any]) -> None:
@@ -128,6 +159,8 @@ def _print(found: Mapping[str, Any]) -> None:
             f"\n{found['rounding']:.2g} of each KL may be rounding of 16-bit numbers; in float32 "
             "(dtype=float32) it is none"
         )
+    if not found["layers"]:
+        return
     print("\nshare of KL  KL alone   RMS(w)  layer")
     for row in sorted(found["layers"], key=lambda row: -row["kl"]):
         print(

@@ -80,8 +80,23 @@ def one_line() -> Iterator[None]:
                 raise
             error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
         _end(str(error), 2)
+    except OSError as error:
+        if not _is_ours or not _is_missing_data(error):
+            raise
+        _end(
+            f"tasks: a data set could not be loaded ({error}); check the task's dataset_path and "
+            "the connection, or fill the cache of the library datasets (HF_HOME) first",
+            2,
+        )
     finally:
         _restore()
+
+
+def _is_missing_data(error: OSError) -> bool:
+    """Whether a data set could not be had; a hub out of reach is a plain ConnectionError."""
+    from datasets.exceptions import DatasetNotFoundError
+
+    return type(error) is ConnectionError or isinstance(error, DatasetNotFoundError)
 
 
 def _what_is_kept() -> str:

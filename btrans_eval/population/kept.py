@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from btrans_eval.errors import UserError
 from btrans_eval.population import cache, fingerprint
 from btrans_eval.population.divergence import shipped_text
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
+
+logger = logging.getLogger(__name__)
 
 SCHEME = 1
 """Number of the way in which noise is measured. Any change of what it finds needs a new number."""
@@ -93,4 +96,6 @@ def once(
     if found is None:
         found = measure()
         cache.write({**facts, **asked}, found)
+    else:
+        logger.info("%s: measured before, taken from %s", dict(asked), cache.folder())
     return found

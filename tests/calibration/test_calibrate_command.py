@@ -50,11 +50,29 @@ def test_pictures_are_there(written):
         assert "</svg>" in drawn and "mathdefault" not in drawn  # a formula nobody sets
 
 
+def test_a_budget_out_of_reach_loses_nothing_else(written, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BTRANS_EVAL_CACHE", str(written / "cache"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(
+            ["calibrate", "--model_args", f"pretrained={written / 'model'},device=cpu,seed=3",
+             "--kl", "0.01,1e9", "--text", str(written / "text"), "--output_path", str(tmp_path)]
+        )  # fmt: skip
+    assert ended.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("btrans-eval: isotropic, kl=1e+09: sigma: none was")
+    found = json.loads((tmp_path / "calibration.json").read_text())
+    whole = json.loads((written / "out" / "calibration.json").read_text())
+    assert found["curve"] == [row for row in whole["curve"] if row["budget"] == 0.01]
+    assert found["layers"] == whole["layers"] and whole["failed"] == {}
+    assert list(found["failed"]) == ["isotropic, kl=1e+09", "scaled, kl=1e+09"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["--kl", "much"], "kl: must be a finite number"),
         (["--kl", "0"], "kl: must be above 0"),
+        (["--kl", "-1"], "kl: must be above 0, got -1"),
         (["--model_args", "pretrained=x,sigma=0.1"], "sigma: is no part of what is measured"),
         (["--text", "nowhere.txt"], "text: nowhere.txt cannot be read"),
         (["--model_args", "pretrained"], "model_args: must be name=value"),

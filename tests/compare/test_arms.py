@@ -248,6 +248,19 @@ def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypat
     assert last.startswith("btrans-eval: interrupted; what was generated is in ")
 
 
+def test_a_data_set_out_of_reach_is_one_line(place, tmp_path, capsys):
+    (tmp_path / "far.yaml").write_text(
+        (place / "one.yaml").read_text().replace("task: one", "task: far")
+        .replace("dataset_path: json", "dataset_path: nobody/far-away")
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        command(place, tmp_path / "o", "--tasks", "far", "--include_path", str(tmp_path))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("btrans-eval: tasks: a data set could not be loaded (")
+    assert "nobody/far-away" in said
+
+
 @pytest.mark.parametrize(
     "arguments, text",
     [
