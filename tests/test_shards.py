@@ -99,6 +99,37 @@ def test_a_part_needs_a_store(place, tmp_path, capsys):
     assert "shard: goes with store=FILE" in capsys.readouterr().err
 
 
+def test_a_part_is_the_same_work_for_any_number_of_processes():
+    """So it can be begun on two GPUs and go on with one."""
+    from btrans_eval.harness.ranks import Ranks
+
+    for processes in ((1, 2, 3), (4, 1, 2)):
+        rows = [
+            turn
+            for part, size in enumerate(processes)
+            for rank in range(size)
+            for mine, of_all in [Ranks(rank, size).share((part, 3))]
+            for turn in range(50)
+            if turn % of_all == mine
+        ]
+        assert sorted(rows) == list(range(50))
+
+
+def test_tasks_of_an_older_call_of_the_harness_are_not_scored_either(place, tmp_path):
+    import lm_eval
+    from lm_eval.tasks import TaskManager, get_task_dict
+
+    from btrans_eval.harness.part import PartIsDone
+
+    lm = population_lm(str(place / "model"), store=str(tmp_path / "s.db"), shard="1/2")
+    tasks = get_task_dict(["toy"], TaskManager(include_path=str(place)))
+    with pytest.raises(PartIsDone):
+        lm_eval.evaluate(lm, tasks)
+    assert counts(tmp_path / "s.db")[0] > 0
+    with pytest.raises(UserError, match="shard: works where"):  # and not from now on
+        lm.generate_until(generation())
+
+
 def test_a_part_is_not_handed_to_who_would_score_it(place, tmp_path, caplog):
     lm = population_lm(str(place / "model"), store=str(tmp_path / "s.db"), shard="1/2")
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="shard: works where"):

@@ -158,10 +158,13 @@ def note_scoring(evaluator: Any) -> None:
         notes.take()
         failures.clear()
         judging.forget()
-        is_ours = hasattr(lm, "population_config")
-        failures.watch(task_dict.get("tasks", {}).values(), is_ours)
-        part.end_before_scoring(lm, task_dict.get("tasks", {}).values())
-        results = inner(lm, task_dict, *args, **kwargs)
+        if "tasks" not in task_dict:  # as get_task_dict gives them
+            groups, tasks = evaluator._handle_back_comp(task_dict)
+            task_dict = {"groups": groups, "tasks": tasks}
+        tasks = task_dict["tasks"].values()
+        failures.watch(tasks, hasattr(lm, "population_config"))
+        with part.ended_before_scoring(lm, tasks):
+            results = inner(lm, task_dict, *args, **kwargs)
         taken = {**notes.take(), **failures.summary()}
         if results is not None and taken:
             results[_SCORES] = taken

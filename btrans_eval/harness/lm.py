@@ -85,6 +85,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
             check_never_scored(self)
             for _ in self._answer(questions, disable_tqdm):
                 pass  # each is in the store
+            self._ranks.wait()  # the part is done when all processes are
             return [Response("", 0, False)] * len(requests)  # never scored
         for row, text in self._answer(questions, disable_tqdm):
             done = finished[id(row.question)]
@@ -165,7 +166,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
                 if given:
                     raise UserError(
                         f"{name}: counts padding or time, so responses would depend on what else "
-                        f"is in the batch; got {given}; use max_gen_toks or min_new_tokens"
+                        f"is in the batch; got {given}; use max_gen_toks"
                     )
             for name in ("num_beams", "num_return_sequences"):
                 if arguments.get(name, 1) != 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from btrans_eval.errors import UserError
@@ -12,12 +13,17 @@ class PartIsDone(Exception):
     """All that a part consists of is in the store; says so."""
 
 
-def end_before_scoring(lm: Any, tasks: Iterable[Any]) -> None:
-    """Where ``lm`` answers only a part, end the evaluation once all requests are answered."""
+@contextmanager
+def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
+    """Where ``lm`` answers only a part, an evaluation within ends once all requests are answered.
+
+    Raises:
+        PartIsDone: in place of scoring.
+    """
     config = getattr(lm, "population_config", None)
     if config is None or config.shard is None:
+        yield
         return
-    lm.is_never_scored = True
 
     def end() -> NoReturn:
         part, parts = config.part
@@ -29,13 +35,18 @@ def end_before_scoring(lm: Any, tasks: Iterable[Any]) -> None:
 
     for task in tasks:
         task.apply_filters = end
+    lm.is_never_scored = True
+    try:
+        yield
+    finally:
+        lm.is_never_scored = False
 
 
 def check_never_scored(lm: Any) -> None:
     """Refuse to answer a part only where the harness would score it.
 
     Raises:
-        UserError: if the evaluation was not prepared by `end_before_scoring`.
+        UserError: outside of `ended_before_scoring`.
     """
     if not getattr(lm, "is_never_scored", False):
         raise UserError(

@@ -41,8 +41,11 @@ class Ranks:
         return cls(accelerator.process_index, accelerator.num_processes)
 
     def share(self, part: tuple[int, int]) -> tuple[int, int]:
-        """This process's part of a part (i, n) of the work, from 0, and of how many in all."""
-        return part[0] * self.size + self.rank, part[1] * self.size
+        """This process's part of a part (i, n) of the work, from 0, and of how many in all.
+
+        Part i is the same work for any number of processes: what is i modulo n.
+        """
+        return part[0] + part[1] * self.rank, part[1] * self.size
 
     def from_first(self, value: Any) -> Any:
         """The value that process 0 has."""

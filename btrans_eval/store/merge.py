@@ -43,7 +43,7 @@ def merge(target: str, sources: Sequence[str]) -> None:
 
 def _copy(path: Path, source: sqlite3.Connection, target: Path, into: sqlite3.Connection) -> str:
     new, known, differ = dict.fromkeys(_SAID, 0), 0, 0
-    with files.explained(path, source), files.explained(target, into):
+    with files.explained(target, into):
         into.execute("BEGIN IMMEDIATE")
         for table in _SAID:
             for row in _rows(path, source, table):
@@ -65,8 +65,9 @@ def _copy(path: Path, source: sqlite3.Connection, target: Path, into: sqlite3.Co
 
 
 def _rows(path: Path, source: sqlite3.Connection, table: str) -> Any:
-    for values in source.execute(select(table, "ORDER BY id")):
-        row = salvage.as_row(table, values)
-        if not salvage.is_intact(table, row):
-            raise files.damaged(path, f"row {row['id']} of {table} was altered")
-        yield row
+    with files.explained(path, source):  # the caller's errors are of its own file
+        for values in source.execute(select(table, "ORDER BY id")):
+            row = salvage.as_row(table, values)
+            if not salvage.is_intact(table, row):
+                raise files.damaged(path, f"row {row['id']} of {table} was altered")
+            yield row

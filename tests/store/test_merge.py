@@ -60,6 +60,25 @@ def test_of_two_texts_the_targets_stays_and_is_counted(tmp_path, capsys):
     assert "4 were there, 2 of them otherwise, which stay as they were" in capsys.readouterr().out
 
 
+def test_a_part_that_cannot_be_read_is_named_and_not_the_target(tmp_path, monkeypatch):
+    """Damage that only shows when a row is read."""
+    from btrans_eval.store import merge as module
+
+    def unreadable(table, condition):
+        return (
+            "SELECT json_extract('{', '$')"
+            if "ORDER BY id" in condition
+            else real(table, condition)
+        )
+
+    real, bad, target = module.select, filled(tmp_path / "bad.db", 3), tmp_path / "all.db"
+    filled(target, 2)
+    monkeypatch.setattr(module, "select", unreadable)
+    monkeypatch.setattr(module.files, "_DAMAGE", ("malformed JSON",))
+    line = refusal(merge, str(target), [str(bad)])
+    assert line.startswith(f"store: {bad} is damaged")
+
+
 def test_a_damaged_part_is_named_and_nothing_of_it_is_copied(tmp_path):
     good, bad = filled(tmp_path / "good.db", 3), filled(tmp_path / "bad.db", 3)
     with sqlite3.connect(bad) as connection:
