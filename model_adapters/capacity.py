@@ -29,8 +29,9 @@ def rows_that_fit(model: Any, token: int, length: int, most: int) -> int:
     tokens = torch.full((1, _PROBE), token, device=model.device)
     cache = cache_in(model(input_ids=tokens, use_cache=True))
     layers = getattr(cache, "layers", ())
-    held = [each for layer in layers for each in (layer.keys, layer.values) if each is not None]
-    if not held:
+    parts = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
+    held = [part for part in parts if part is not None]
+    if not held:  # a state of one size, however long the row
         return most
     of_row = sum(each.nbytes for each in held) / _PROBE * length
     if model.device.type == "cuda":

@@ -25,6 +25,13 @@ from btrans_eval.store.keys import canonical
 
 logger = logging.getLogger(__name__)
 
+_OURS = {
+    "eos_token_id": "until",
+    "stop_strings": "until",
+    "pad_token_id": "nothing",
+    "use_cache": "nothing",
+}
+
 
 class HFGeneration(PopulationLM):
     """Mixed in before ``HFLM``."""
@@ -53,13 +60,15 @@ class HFGeneration(PopulationLM):
         return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
 
     def _flows(self, request: Any) -> bool:
-        """Refilled, unless static batches are asked for or needed."""
-        arguments = self._resolve(request)[2]
-        if self.population_config.batching == "static":
-            return False
-        if self._population.is_stock and not arguments["do_sample"]:
+        """Refilled, unless static batches are asked for or needed.
+
+        Raises:
+            UserError: if transformers refuses the generation arguments.
+        """
+        if self._population.is_stock and not self._resolve(request)[2]["do_sample"]:
             return False  # bit for bit what `hf` says
-        return isinstance(self._prepare(request), Prepared)
+        found = self._prepare(request)
+        return self.population_config.batching == "refill" and isinstance(found, Prepared)
 
     def _prepare(self, request: Any) -> Prepared | Unfit:
         """What transformers makes of a request's arguments, or why they need static batches."""
@@ -67,17 +76,22 @@ class HFGeneration(PopulationLM):
         name = canonical([limit, arguments])
         if name not in self._prepared:
             self._prepared[name] = found = self._look(limit, arguments)
-            if isinstance(found, Unfit):
+            if isinstance(found, Unfit) and self.population_config.batching == "refill":
                 logger.warning("batching: static for %s, because %s", request.task_name, found)
         return self._prepared[name]
 
     def _look(self, limit: int, arguments: dict[str, Any]) -> Prepared | Unfit:
-        for name in arguments:
-            if name not in ARGUMENTS:
-                return Unfit(f"{name} is not known to be the same for every row of a batch")
-        if getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False):
+        adapter = getattr(self.model, "active_peft_config", None)
+        if getattr(adapter, "is_prompt_learning", False):
             return Unfit("the adapter puts a learned prompt before the tokens")
+        if getattr(adapter, "alora_invocation_tokens", None):
+            return Unfit("the adapter begins at a place in the prompt")
         prepared = Prepared()
+        other = [
+            Unfit(f"{name} is not known to be the same for every row of a batch")
+            for name in arguments
+            if name not in ARGUMENTS
+        ]
         tokens = torch.tensor([[self.prefix_token_id]], device=self.device)
         try:
             self._model_generate(
@@ -89,8 +103,11 @@ class HFGeneration(PopulationLM):
                 **arguments,
             )
         except Unfit as reason:
-            return reason
-        return prepared
+            other.append(reason)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"gen_kwargs: transformers refuses them ({reason})") from error
+        return other[0] if other else prepared
 
     def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows that come and go."""
@@ -131,6 +148,8 @@ class HFGeneration(PopulationLM):
         """Stop strings, limit in tokens, and what else ``generate`` is given."""
         arguments = self._arguments(request)
         known = vars(transformers.GenerationConfig())
+        for name in {*arguments} & {*_OURS}:
+            raise UserError(f"{name}: is set for each response; use {_OURS[name]} instead")
         for name in {*arguments} - {*known, "until", "max_gen_toks"}:
             refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
             raise UserError(f"{name}: transformers knows no such generation argument")

@@ -214,14 +214,16 @@ class Refill:
 
     def _append(self, rows: Sequence[Text], scores: Tensor) -> None:
         """The next token of each row; a row in a free place goes on with its last one."""
+        if rows is self._rows and self._free:
+            live = [place for place in range(len(rows)) if place not in self._free]
+            rows, scores = [rows[place] for place in live], scores[live]
         scores = process(
             self._prepared.processors, [row.prompt + row.tokens for row in rows], scores
         )
         streams = [row.stream for row in rows]
-        drawn = choose(scores, streams, [len(row.tokens) for row in rows])
-        for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):
-            if rows is not self._rows or place not in self._free:
-                row.tokens.append(token)
+        chosen = choose(scores, streams, [len(row.tokens) for row in rows])
+        for row, token in zip(rows, chosen, strict=True):
+            row.tokens.append(token)
 
     def _finished(self) -> list[int]:
         return [

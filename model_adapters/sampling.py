@@ -57,13 +57,20 @@ def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[in
         places: number of each row's next token, from 0.
     """
     if streams[0] is None:
-        return scores.argmax(-1).tolist()  # type: ignore[no-any-return]
+        return best(scores)[:, 0].tolist()  # type: ignore[no-any-return]
     uniform = [
         stream.uniform(place)
         for stream, place in zip(streams, places, strict=True)
         if stream is not None
     ]
     return draw(scores, uniform)[:, 0].tolist()  # type: ignore[no-any-return]
+
+
+def best(scores: Tensor) -> Tensor:
+    """The best token of each row, shape (rows, 1)."""
+    chosen = scores.argmax(-1, keepdim=True)  # of what is no number, where there is one
+    _check_finite(scores.gather(-1, chosen))
+    return chosen
 
 
 def draw(scores: Tensor, uniform: Sequence[float]) -> Tensor:
@@ -75,14 +82,18 @@ def draw(scores: Tensor, uniform: Sequence[float]) -> Tensor:
     """
     cumulative = scores.softmax(-1).cumsum(-1, dtype=_widest(scores.device))
     threshold = torch.tensor(uniform, dtype=cumulative.dtype, device=scores.device)[:, None]
-    if not bool(cumulative[:, -1].isfinite().all()):
-        raise UserError(
-            "sigma: the model's output is not finite, so no token can be drawn; use a smaller "
-            "sigma, or dtype=float32"
-        )
+    _check_finite(cumulative[:, -1])
     # the first token whose cumulative probability reaches the threshold: never one of
     # probability 0, because thresholds are above 0 and at most the sum of all
     return torch.searchsorted(cumulative, threshold * cumulative[:, -1:])
+
+
+def _check_finite(values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise UserError(
+            "sigma: the model's output is not finite, so no token can be chosen; use a smaller "
+            "sigma, or dtype=float32"
+        )
 
 
 class RowByRow:
@@ -112,6 +123,8 @@ class RowByRow:
         if self._streams is not None:
             processors.append(Draw(self._streams, input_ids.shape[1]))
             generation_config.do_sample = False  # a copy; the draw leaves one token to take
+        else:
+            processors.append(_Finite())
         return model._sample(
             input_ids,
             logits_processor=LogitsProcessorList(processors),
@@ -149,6 +162,14 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
         token = input_ids.shape[1] - self._start
         chosen = draw(scores, [stream.uniform(token) for stream in self._streams])
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+class _Finite(LogitsProcessor):  # type: ignore[misc]
+    """Changes nothing; refuses scores of which the best is no number."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        best(scores)
+        return scores
 
 
 def _widest(device: torch.device) -> torch.dtype:

@@ -64,7 +64,7 @@ class MemberResponses(ABC):
         share = self._ranks.share(self.population_config.part)
         plan = batches(questions, self._rows_needed, self._size_of_batch, self._length, share)
         rows = [row for batch in plan for row in batch]
-        held = self._are_stored(rows)
+        held = [is_there for batch in plan for is_there in self._are_stored(batch)]
         if self.population_config.from_store:
             self._check_complete(rows, held)
         bar = tqdm(
@@ -169,17 +169,11 @@ class MemberResponses(ABC):
             ) from error
 
     def _are_stored(self, rows: Sequence[Row]) -> list[bool]:
-        """Which of the responses are in the store."""
+        """Which responses of a batch are in the store."""
         if self._shelf is None:
             return [False] * len(rows)
-        keys = [
-            key
-            for row in rows
-            for key in self._shelf.keys(
-                self._shelf.context(self._generation_facts(row.question.request)),
-                [self._place(row)],
-            )
-        ]
+        context = self._shelf.context(self._generation_facts(rows[0].question.request))
+        keys = self._shelf.keys(context, [self._place(row) for row in rows])
         there = self._shelf.store.holds(keys)
         return [key in there for key in keys]
 

@@ -87,6 +87,7 @@ class MemberLikelihoods(ABC):
             for question, value in zip(mine, values, strict=True):
                 part[question.places[0], member] = value
         if self.population_config.shard is not None:
+            self._ranks.wait()  # the part is done when all processes are
             return []  # each is in the store
         if self.population_config.from_store:
             self._check_likelihoods(distinct, part)
@@ -149,11 +150,13 @@ class MemberLikelihoods(ABC):
         """
         if self._bound_member is None:  # the model itself, in a search for the batch size
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)  # type: ignore[misc, no-any-return]
-        batches = self._batches_of(requests)
-        places = self._places(requests, batches)
+        groups = self._groups_of(requests)
+        places = self._places(requests, groups)
         known = self._stored(places)
         if self.population_config.from_store:  # `_by_member` tells what is missing, by NaN
             return [(math.nan, False) if value is None else value for value in known]
+        if None not in known:
+            return [value for value in known if value is not None]
         bar = tqdm(
             total=len(requests),
             initial=sum(each is not None for each in known),
@@ -161,9 +164,9 @@ class MemberLikelihoods(ABC):
             desc=f"Loglikelihoods of member {self._bound_member}",
         )
         with bar as progress:
-            for batch in batches:
+            for batch in self._batches_of(requests, groups, override_bs):
                 if any(known[index] is None for group in batch for index in group):
-                    self._score_batch(batch, requests, places, known, override_bs, progress)
+                    self._score_batch(batch, requests, places, known, progress)
         return [value for value in known if value is not None]
 
     def _score_batch(
@@ -172,7 +175,6 @@ class MemberLikelihoods(ABC):
         requests: Sequence[Tokens],
         places: Sequence[Place],
         known: list[Scored | None],
-        override_bs: int | None,
         progress: Any,
     ) -> None:
         """Score the groups of a batch; what was not known is kept, and stands in ``known``."""
@@ -181,12 +183,17 @@ class MemberLikelihoods(ABC):
             some = [requests[index] for group in groups for index in group]
             self._starts = self._starts_of(some)
             return super(MemberLikelihoods, self)._loglikelihood_tokens(  # type: ignore[misc, no-any-return]
-                some, disable_tqdm=True, override_bs=override_bs and len(groups)
+                some, disable_tqdm=True, override_bs=len(groups)
             )
 
         for groups, values in self._row_limit.run(batch, score, self._asked_by):
             indices = [index for group in groups for index in group]
             new = [(i, value) for i, value in zip(indices, values, strict=True) if known[i] is None]
+            if any(math.isnan(value) for _, (value, _) in new) and not self._population.is_stock:
+                raise UserError(
+                    f"sigma: a loglikelihood of member {self._bound_member} is not a number; use a "
+                    "smaller sigma, or dtype=float32"
+                )
             if self._shelf is not None:
                 kept = [(places[index], value) for index, value in new]
                 self._shelf.write_likelihoods(self._shelf.context(_LIKELIHOOD), kept)
@@ -222,14 +229,14 @@ class MemberLikelihoods(ABC):
             found += starts
         return found
 
-    def _places(self, requests: Sequence[Tokens], batches: list[list[list[int]]]) -> list[Place]:
+    def _places(self, requests: Sequence[Tokens], groups: list[list[int]]) -> list[Place]:
         """Where each request's score is kept.
 
         The harness reads continuations that share a row at the places of the longest of them, so
         its length is part of the prompt's digest.
         """
         longest = [0] * len(requests)
-        for group in (group for batch in batches for group in batch):
+        for group in groups:
             length = max(len(requests[index][2]) for index in group)
             for index in group:
                 longest[index] = length
@@ -244,27 +251,43 @@ class MemberLikelihoods(ABC):
             return [None] * len(places)
         return self._shelf.read_likelihoods(self._shelf.context(_LIKELIHOOD), places)
 
-    def _batches_of(self, requests: Sequence[Tokens]) -> list[list[list[int]]]:
-        """The harness's batches: in each, the groups of requests that share one row.
-
-        Its own ``Collator`` plans them. Where it looks for the batch size as it goes, all
-        requests are one batch.
-        """
+    def _groups_of(self, requests: Sequence[Tokens]) -> list[list[int]]:
+        """Indices of the requests that share one row."""
         shared = self.logits_cache  # type: ignore[attr-defined]
         groups: dict[Any, list[int]] = {}
         for index, (_, context, continuation) in enumerate(requests):
             fed = tuple(context + continuation[:-1]) if shared else index
             groups.setdefault(fed, []).append(index)
-        if self.batch_size == "auto":  # type: ignore[attr-defined]
-            return [list(groups.values())]
+        return list(groups.values())
+
+    def _batches_of(
+        self, requests: Sequence[Tokens], groups: list[list[int]], override_bs: int | None
+    ) -> list[list[list[int]]]:
+        """The harness's batches of groups of requests that share one row.
+
+        Its own ``Collator`` plans them, with ``batch_size=auto`` its own search for their size.
+        """
+
+        def longest(group: list[int]) -> Tokens:
+            return requests[max(group, key=lambda index: len(requests[index][2]))]
 
         def longest_first(group: list[int]) -> tuple[int, tuple[int, ...]]:
-            index = max(group, key=lambda i: len(requests[i][2]))
-            tokens = requests[index][1] + requests[index][2]
-            return -len(tokens), tuple(tokens)
+            _, context, continuation = longest(group)
+            return -len(context + continuation), tuple(context + continuation)
 
-        plan = Collator(list(groups.values()), sort_fn=longest_first)
-        return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
+        rows: list[Tokens] = []
+
+        def found(place: int, ordered: Sequence[list[int]]) -> int:
+            rows.extend(map(longest, ordered) if not rows else ())  # asked of every group
+            return int(self._batch_scheduler(place, rows))  # type: ignore[attr-defined]
+
+        plan = Collator(groups, sort_fn=longest_first)
+        if self.batch_size != "auto":  # type: ignore[attr-defined]
+            return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
+        if override_bs:
+            return list(plan.get_batched(n=override_bs))
+        self.batch_sizes: dict[int, int] = {}  # found anew for these requests, as the harness does
+        return list(plan.get_batched(batch_fn=found))
 
 
 def _unpadded(row: Sequence[int]) -> tuple[int, ...]:

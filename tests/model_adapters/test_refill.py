@@ -292,6 +292,52 @@ def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):
     assert "learned prompt" in caplog.text
 
 
+def test_an_adapter_that_begins_within_the_prompt_is_answered_static_and_said(checkpoint, caplog):
+    from peft import LoraConfig, get_peft_model
+
+    lm = population_lm(checkpoint, members=3)
+    begins = LoraConfig(
+        task_type="CAUSAL_LM", target_modules=["q_proj"], alora_invocation_tokens=[6]
+    )
+    lm._model = get_peft_model(lm.model, begins)
+    with caplog.at_level(logging.WARNING):
+        assert not lm._flows(generation(arguments=LONG)[0])
+    assert "begins at a place in the prompt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        ({"eos_token_id": 5}, "eos_token_id: is set for each response; use until instead"),
+        ({"stop_strings": ["w5"]}, "stop_strings: is set for each response; use until instead"),
+        ({"pad_token_id": 5}, "pad_token_id: is set for each response"),
+        ({"temperature": -1.0}, "gen_kwargs: transformers refuses them"),
+        ({"top_p": -0.5}, "gen_kwargs: transformers refuses them"),
+        ({"repetition_penalty": 2}, "gen_kwargs: transformers refuses them"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batching", ["refill", "static"])
+def test_arguments_that_cannot_work_are_one_line_before_anything_is_generated(
+    checkpoint, monkeypatch, arguments, line, batching
+):
+    lm = population_lm(checkpoint, members=3, batching=batching)
+    for name in ("_flow", "_generate"):
+        monkeypatch.setattr(lm, name, lambda *rows: pytest.fail("generated"))
+    with pytest.raises(UserError, match=line):
+        said(lm, {**LONG, **arguments})
+
+
+# ------------------------------------------------------------------------- no numbers
+@pytest.mark.parametrize("batching", ["refill", "static"])
+@pytest.mark.parametrize("arguments", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_model_that_says_no_numbers_says_no_text(checkpoint, batching, arguments):
+    lm = population_lm(checkpoint, members=3, batching=batching)
+    torch.nn.init.constant_(lm.model.get_output_embeddings().weight, torch.nan)
+    with pytest.raises(UserError, match="sigma: the model's output is not finite"):
+        said(lm, arguments, repeats=3)
+
+
 def test_greedy_stock_responses_are_those_of_static_batches(checkpoint):
     """Bit for bit what `hf` says, so its batches are `hf`'s too."""
     lm = population_lm(checkpoint, sigma=0.0)
@@ -419,3 +465,13 @@ def test_auto_counts_keys_and_values_of_a_row_at_its_longest(checkpoint, monkeyp
     assert capacity.rows_that_fit(lm.model, 1, 50, 64) == 7
     assert capacity.rows_that_fit(lm.model, 1, 50, 4) == 4
     assert capacity.rows_that_fit(lm.model, 1, 10**6, 64) == 1
+
+
+def test_auto_without_keys_and_values_begins_with_the_most():
+    from btrans_eval.model_adapters import capacity
+
+    config = transformers.MambaConfig(
+        vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=2
+    )
+    model = transformers.MambaForCausalLM(config).eval()
+    assert capacity.rows_that_fit(model, 1, 10**6, 64) == 64

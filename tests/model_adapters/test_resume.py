@@ -378,6 +378,31 @@ def test_our_batches_of_loglikelihoods_are_the_harnesss(checkpoint, logits_cache
     assert seen[0] == seen[1]
 
 
+def test_auto_finds_the_harnesss_batches_of_loglikelihoods(checkpoint, path, monkeypatch):
+    """And keeps each at once; with all of them stored, none is looked for."""
+    auto = {"batch_size": "auto", "max_batch_size": 4}
+    stock = HFLM(checkpoint, device="cpu", **auto)
+    shapes = counted_calls(stock)
+    expected = stock.loglikelihood(choices())
+    ours = population_lm(checkpoint, sigma=0.0, store=path, **auto)
+    calls, kept = counted_calls(ours), []
+    write = ours._shelf.write_likelihoods
+    ours._shelf.write_likelihoods = lambda *of: kept.append(len(of[1])) or write(*of)
+    assert ours.loglikelihood(choices()) == expected
+    assert calls == shapes and calls[-2:] == [4, 1]
+    assert len(kept) == 2
+    again = population_lm(checkpoint, sigma=0.0, store=path, **auto)
+    calls = counted_calls(again)
+    assert again.loglikelihood(choices()) == expected and calls == []
+
+
+def test_a_loglikelihood_that_is_no_number_is_told(checkpoint, path):
+    lm = population_lm(checkpoint, members=2, store=path)
+    torch.nn.init.constant_(lm.model.get_output_embeddings().weight, torch.nan)
+    with pytest.raises(UserError, match="sigma: a loglikelihood of member 0 is not a number"):
+        lm.loglikelihood(choices())
+
+
 # ------------------------------------------------------------------------- out of memory
 def starved(lm, most: int):
     """The device has memory for ``most`` rows."""
