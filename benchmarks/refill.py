@@ -1,6 +1,6 @@
 """Refilled rows against the stock model and against static batches, in alternation.
 
-    cd ../shared/hub && python .../benchmarks/refill.py        # about 40 minutes on two cores
+    cd ../shared/hub && python .../benchmarks/refill.py        # about an hour on two cores
 
 SmolLM2-135M-Instruct in float32, GSM8K questions as chat prompts, K = 8 at temperature 0.7, limit
 512 tokens, 32 rows. Useful tokens are those of the texts that the harness gets; ratios come pair by
@@ -75,6 +75,20 @@ def lm_of(kind: str, rows: int = ROWS) -> HFLM:
     return BTransHF(sigma=SIGMA, batching=kind, batch_size=rows)
 
 
+def by_members(refill: HFLM, rounds: int) -> None:
+    """Tokens a second of 64 responses from 4, 8, 16 and 64 members, against those of 8."""
+    speeds: dict[int, list[float]] = {4: [], 8: [], 16: [], 64: []}
+    for turn in range(rounds):
+        for members in sorted(speeds, reverse=turn % 2 == 1):
+            speeds[members].append(speed(refill, requests(refill, 64 // members, members)))
+    for members in speeds:
+        ratios = [own / eight for own, eight in zip(speeds[members], speeds[8], strict=True)]
+        print(
+            f"tokens per second, K = {members} / K = 8: {statistics.median(ratios):.2f}x "
+            f"({min(ratios):.2f} to {max(ratios):.2f}, {rounds} rounds)", flush=True,
+        )  # fmt: skip
+
+
 def same_length(stock: HFLM, refill: HFLM, pairs: int) -> None:
     """One batch whose rows all reach the limit: nothing to refill."""
     for lm in (stock, refill):  # no row ends by itself
@@ -109,30 +123,30 @@ def memory(questions: int) -> None:
 
 
 def main() -> None:
+    parts = ("stock", "members", "lengths", "memory")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--only", choices=parts, action="append", help="some of the comparisons")
+    parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--peak", choices=["static", "refill"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peak:
         peak(given.peak, given.questions)
         return
+    chosen = given.only or parts
     stock, refill = lm_of("stock"), lm_of("refill")
-    asked = requests(stock, given.questions, MEMBERS)
-    compare(
-        f"population, refill / stock hf at repeats 8, {len(asked)} responses",
-        lambda: speed(refill, asked), lambda: speed(stock, asked), given.pairs,
-    )  # fmt: skip
-    for members in (4, 16, 64):
-        few = requests(refill, max(64 // members, 1), members)
+    if "stock" in chosen:
+        asked = requests(stock, given.questions, MEMBERS)
         compare(
-            f"cost per response, K = {members} against K = 8",
-            lambda few=few: speed(refill, few),
-            lambda: speed(refill, requests(refill, 8, 8)),
-            max(given.pairs // 2, 1),
-        )
-    same_length(stock, refill, given.pairs)
-    memory(given.questions)
+            f"population, refill / stock hf at repeats 8, {len(asked)} responses",
+            lambda: speed(refill, asked), lambda: speed(stock, asked), given.pairs,
+        )  # fmt: skip
+    if "members" in chosen:
+        by_members(refill, given.pairs)
+    if "lengths" in chosen:
+        same_length(stock, refill, given.pairs)
+    if "memory" in chosen:
+        memory(given.questions)
 
 
 if __name__ == "__main__":

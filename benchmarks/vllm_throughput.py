@@ -2,10 +2,11 @@
 
     .venv-vllm/bin/python benchmarks/vllm_throughput.py --model FOLDER --rows rows.jsonl
 
-One process holds both engines, each with half of the share of memory that is given; stock answers
-every prompt K times, sampled, as `repeats: K` asks it to; the population's K members are sampled
-alike. Every response has the same number of tokens. Ratios come pair by pair, the order within a
-pair changing; median and range over the pairs are printed, single times mean little.
+One process holds both engines, each with half of the share of memory that is given and 64 rows at
+once. Stock answers every prompt K times, sampled, as `repeats: K` asks it to; the population's K
+members are sampled alike, one after another, so a member needs more questions than rows, as there
+are in a benchmark. Every response has the same number of tokens. Ratios come pair by pair, the
+order within a pair changing; median and range over the pairs are printed, single times mean little.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a model that vLLM loads")
     parser.add_argument("--rows", required=True, type=Path, help="JSON lines with a question each")
-    parser.add_argument("--limit", type=int, default=16, help="how many of them")
+    parser.add_argument("--limit", type=int, default=128, help="how many of them")
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=48, help="of each response")
     parser.add_argument("--pairs", type=int, default=3)
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--gpu_memory_utilization", type=float, default=0.3)
     parser.add_argument("--max_model_len", type=int, default=1024)
+    parser.add_argument("--max_num_seqs", type=int, default=64, help="rows at once")
     parser.add_argument("--enforce_eager", action="store_true")
     given = parser.parse_args()
     lines = given.rows.read_text(encoding="utf-8").splitlines()[: given.limit]
@@ -75,6 +77,7 @@ def main() -> None:
         "batch_size": "auto",
         "enforce_eager": given.enforce_eager,
         "max_model_len": given.max_model_len,
+        "max_num_seqs": given.max_num_seqs,
         "gpu_memory_utilization": given.gpu_memory_utilization / 2,
     }
     stock = StockVLLM(given.model, **engine)
