@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
+# of tests; torch takes one thread in each
+WORKERS ?= 2
 # torch from PyPI is a CUDA build of several GB on Linux; this index has CPU builds of 200 MB.
 # With a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu128
 TORCH ?= torch==2.13.0
@@ -24,7 +26,7 @@ demo: $(BIN)/installed
 test: $(BIN)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # vLLM's build for CPUs, in an environment of its own: it wants other releases of transformers and
 # setuptools. Its requirements but for builds of torch's companions that do not load beside this torch.
