@@ -8,8 +8,12 @@ responses have seeds of their own, keyed as in ``btrans-hf``; vLLM's draws diffe
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import transformers
+from torch import Tensor
 
 from btrans_eval.model_adapters.vllm_stock import PLATFORM, StockVLLM  # says where vLLM is missing
 
@@ -32,7 +36,7 @@ from btrans_eval.model_adapters.vllm_generation import SCHEME, VLLMGeneration
 from btrans_eval.model_adapters.vllm_noise import Noise
 from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import Checkpoint, of_folder
-from btrans_eval.population.norms import find_norms
+from btrans_eval.population.norms import NormLayer, find_norms
 from btrans_eval.population.population import Population
 
 logger = logging.getLogger(__name__)
@@ -41,6 +45,8 @@ _PIECES = 4
 """Prompts handed to vLLM at once, as a multiple of what it runs at once: the engine runs empty
 once for each, and what it has finished by then is stored."""
 _USUAL_SEQUENCES = 256
+_SWITCHES = ("VLLM_BATCH_INVARIANT", "VLLM_USE_V2_MODEL_RUNNER")
+"""Environment variables of vLLM that change how tokens are computed or drawn."""
 
 
 class BTransVLLM(VLLMGeneration, StockVLLM):
@@ -63,7 +69,7 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         setup.refuse_unsupported(config)
         setup.check_arguments(others)
         self.pretrained = str(pretrained)
-        checkpoint = Checkpoint(self.pretrained, setup.loading(others))
+        self._checkpoint = checkpoint = Checkpoint(self.pretrained, setup.loading(others))
         self._model_config = setup.model_config(self.pretrained, others)
         self._calibrations = setup.Calibrations(checkpoint, self._model_config.dtype, others)
         self._outline = checkpoint.outline()
@@ -93,7 +99,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         gains = None
         if not setup.is_stock(config):
             layers = find_norms(self._outline, config.norms)
-            self._noise.find(layers)
+            setup.refuse_reordered(self._config, layers)
+            self._noise.find(layers, self._weights_of(layers))
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         self._populate(config, gains)
         self._open_files(config, responses)
@@ -113,6 +120,20 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             seed=config.seed,
             scales=scales,
         )
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the context: vLLM's own, also of several engines, which the harness guesses."""
+        if self.data_parallel_size > 1 and not self._max_length:
+            return int(self._model_config.max_model_len)
+        return int(super().max_length)
+
+    def _weights_of(self, layers: Sequence[NormLayer]) -> dict[str, Tensor]:
+        """The checkpoint's, where vLLM has loaded them from its safetensors."""
+        if self.model_args.get("load_format", "auto") not in ("auto", "safetensors"):
+            return {}
+        where = self.model_args.get("download_dir")
+        return self._checkpoint.weights(self._outline, layers, where)
 
     # ------------------------------------------------------------------ the engine
     def _start(self) -> Engines:
@@ -153,14 +174,17 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             prompts = [TokensPrompt(prompt_token_ids=each) for each in requests]
         return self._engines.generate(prompts, sampling_params, self.lora_request)
 
-    def _batches_of(self, requests: Sequence[Any]) -> list[list[list[int]]]:
-        """Longest first, in pieces after which scores are stored."""
-        order = sorted(range(len(requests)), key=lambda i: -len(requests[i][1] + requests[i][2]))
-        size = self.rows_at_once
-        return [
-            [[index] for index in order[start : start + size]]
-            for start in range(0, len(order), size)
-        ]
+    def _batches_of(
+        self, requests: Sequence[Any], groups: list[list[int]], override_bs: int | None
+    ) -> list[list[list[int]]]:
+        """Longest first, in pieces after which scores are stored; a group is one request."""
+
+        def length(group: list[int]) -> int:
+            _, context, continuation = requests[group[0]]
+            return len(context + continuation)
+
+        order, size = sorted(groups, key=length, reverse=True), self.rows_at_once
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
     # ------------------------------------------------------------------- the store
     def _engine_facts(self) -> dict[str, Any]:
@@ -168,6 +192,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         model, path = self._model_config, self._adapter_path
         return {
             "engine": f"vllm {vllm.__version__}",
+            "transformers": ".".join(transformers.__version__.split(".")[:2]),
+            "switches": {name: os.environ[name] for name in _SWITCHES if name in os.environ},
             "platform": PLATFORM,
             "model": [
                 fingerprint.of_parts(self._config, ()),

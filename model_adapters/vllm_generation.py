@@ -105,7 +105,10 @@ class VLLMGeneration(PopulationLM):
         # an end token is the last of the tokens, and no part of the response
         by_token = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         count = len(output.token_ids) - by_token
-        return Response(text, count, output.finish_reason == "length" and text == after)
+        may_think = self._thinks() and self.enable_thinking is not False  # type: ignore[attr-defined]
+        is_thinking = may_think and think_end not in output.text
+        truncated = output.finish_reason == "length" and (is_thinking or text == after)
+        return Response(text, count, truncated)
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:
         """What ``SamplingParams`` is given beside stop strings and limit, and these."""

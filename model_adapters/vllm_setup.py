@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -21,6 +21,7 @@ from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.kept import Weights
+from btrans_eval.population.norms import NormLayer
 from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
@@ -83,10 +84,16 @@ def check_arguments(others: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{name}: is how members reach vLLM's workers, got {others[name]!r}; leave it out"
             )
-    if others.get("kv_transfer_config"):
+    for name in ("kv_transfer_config", "kv_offloading_size"):
+        if others.get(name):
+            raise UserError(
+                f"{name}: a cache outside of vLLM may give one member's keys and values "
+                "to another; leave it out"
+            )
+    if not isinstance(others.get("think_end_token") or "", str):
         raise UserError(
-            "kv_transfer_config: a cache outside of vLLM may give one member's keys and values "
-            "to another; leave it out"
+            "think_end_token: must be the token's text in vLLM, got "
+            f"{others['think_end_token']!r}; for example think_end_token=</think>"
         )
     if not isinstance(others.get("additional_config") or {}, dict):
         raise UserError("additional_config: must be a dictionary; leave it out")
@@ -109,6 +116,20 @@ def is_stock(config: PopulationConfig) -> bool:
     return config.prior in PRIORS and config.sigma == 0 and config.mu == 0
 
 
+def refuse_reordered(config: Any, layers: Sequence[NormLayer]) -> None:
+    """Refuse layers without weights whose channels vLLM has in another order than transformers.
+
+    Raises:
+        UserError: naming one of them.
+    """
+    for layer in layers:
+        if config.model_type.startswith("llama4") and layer.name.endswith(".qk_norm"):
+            raise UserError(
+                f"norms: vLLM orders the channels of {layer.name} otherwise than transformers, so "
+                "members would not be those of btrans-hf; use norms=residual, or --model btrans-hf"
+            )
+
+
 def loading(others: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers needs to load the same checkpoint's configuration."""
     return {name: others[name] for name in ("revision", "trust_remote_code") if name in others}
@@ -118,9 +139,13 @@ def model_config(pretrained: str, others: Mapping[str, Any]) -> Any:
     """vLLM's own configuration of the model, before an engine starts."""
     arguments = {name: value for name, value in others.items() if name in _ENGINE}
     length = others.get("max_length") or others.get("max_model_len")
-    return EngineArgs(
-        **{**arguments, "model": pretrained, "max_model_len": length and int(length)}
-    ).create_model_config()
+    try:
+        return EngineArgs(
+            **{**arguments, "model": pretrained, "max_model_len": length and int(length)}
+        ).create_model_config()
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"model_args: vLLM refuses them ({reason})") from error
 
 
 def facts(model_args: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +210,11 @@ class Calibrations:
 
     def _command(self, config: PopulationConfig) -> str:
         arguments = [f"pretrained={self._checkpoint.name}", f"dtype={self._kind()}"]
+        arguments += [
+            f"{name}={self._others[name]}"
+            for name in ("revision", "trust_remote_code", "tokenizer", "add_bos_token")
+            if name in self._others
+        ]
         arguments += [
             f"{name}={getattr(config, name)}"
             for name, usual in (("norms", "all"), ("seed", 0))

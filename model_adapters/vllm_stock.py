@@ -70,6 +70,13 @@ class StockVLLM(VLLM):  # type: ignore[misc]
     def _loglikelihood_tokens(
         self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
+        room = self.max_length - 2  # a token before the continuation, and one that vLLM generates
+        longest = max((len(continuation) for _, _, continuation in requests), default=0)
+        if longest > room:  # the harness would score a part of it
+            raise UserError(
+                f"max_model_len: must leave room for a whole continuation, but one has {longest} "
+                f"tokens and vLLM's context {self.max_length}; use max_model_len={longest + 2}"
+            )
         return super()._loglikelihood_tokens(requests, disable_tqdm)  # type: ignore[no-any-return]
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.vllm_weights import WeightReader
 from btrans_eval.population.norms import NormLayer, gain_rms, is_norm
 
@@ -101,14 +102,36 @@ class NoisyWorker(WeightReader):  # type: ignore[misc, unused-ignore]
                 found[name] = [own, here[own].btrans_shift.shape[0]]
         return found
 
-    def btrans_gains(self, names: Sequence[str]) -> dict[str, float]:
-        """Root mean square of the gain of those of these layers (names here) that it has."""
+    def btrans_weights(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Weights of those of these layers (names here) that it has and that have one.
+
+        Returns:
+            by layer, float32, little-endian, shape (width,).
+        """
         here = _noisy(self.model_runner.get_model())
+        weights = {name: getattr(here[name], "weight", None) for name in names if name in here}
         return {
-            name: gain_rms(NormLayer(name, here[name], here[name].btrans_shift.shape[0]))
-            for name in names
-            if name in here
+            name: weight.detach().float().cpu().numpy().astype("<f4").tobytes()
+            for name, weight in weights.items()
+            if isinstance(weight, Tensor)
         }
+
+    def btrans_gains(self, names: Sequence[str]) -> dict[str, float | str]:
+        """Root mean square of the gain of those of these layers (names here) that it has.
+
+        Returns:
+            by layer; where it cannot be known, why.
+        """
+        here = _noisy(self.model_runner.get_model())
+        found: dict[str, float | str] = {}
+        for name in names:
+            if name in here:
+                try:
+                    layer = NormLayer(name, here[name], here[name].btrans_shift.shape[0])
+                    found[name] = gain_rms(layer)
+                except UserError as error:  # errors of workers lose their kind
+                    found[name] = str(error)
+        return found
 
     def btrans_set(self, shifts: Mapping[str, bytes]) -> list[str]:
         """Set the noise of all layers: what is given, and 0 elsewhere.

@@ -107,6 +107,26 @@ class Checkpoint:
                 return None
             return fingerprint.of_parts(model.config, _cast(kinds, places, files))
 
+    def weights(
+        self, model: Any, layers: Sequence[NormLayer], cache_dir: str | None = None
+    ) -> dict[str, Tensor]:
+        """The weight of each layer, by name, as it is stored; of what is on this machine.
+
+        Args:
+            model: an outline of this checkpoint.
+            layers: of it; those without a weight are left out.
+            cache_dir: where files of the hub lie, if not in its own cache.
+        """
+        with ExitStack() as stack:
+            files = self._tensor_files(stack, local_files_only=True, cache_dir=cache_dir)
+            names = {layer.name: f"{layer.name}.weight" for layer in layers}
+            places = {name: self._place(whole, model, files) for name, whole in names.items()}
+            return {
+                name: files[place].get_tensor(place)
+                for name, place in places.items()
+                if place is not None
+            }
+
     def gains(self, model: Any, layers: Sequence[NormLayer]) -> dict[str, float]:
         """`norms.gain_rms` of each layer, by name; of the weights, only these layers' are read.
 
@@ -131,29 +151,30 @@ class Checkpoint:
         where = ("revision", "subfolder")
         return {name: value for name, value in self._loading.items() if name not in where}
 
-    def _tensor_files(self, stack: ExitStack) -> dict[str, Any]:
+    def _tensor_files(self, stack: ExitStack, **where: Any) -> dict[str, Any]:
         """The open file of each tensor; none where the checkpoint has no safetensors."""
         names = {_WHOLE}
-        if self._find(_WHOLE) is None:  # which transformers takes where both are there
-            index = self._find(_INDEX)
+        if self._find(_WHOLE, **where) is None:  # which transformers takes where both are there
+            index = self._find(_INDEX, **where)
             if index is None:
                 return {}
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         found: dict[str, Any] = {}
-        for path in map(self._find, sorted(names)):
+        for path in [self._find(name, **where) for name in sorted(names)]:
             if path is None:
                 return {}
             file = stack.enter_context(safe_open(path, framework="pt"))
             found |= dict.fromkeys(file.keys(), file)
         return found
 
-    def _find(self, file: str) -> Path | None:
+    def _find(self, file: str, **where: Any) -> Path | None:
         found = cached_file(
             self.name,
             file,
             revision=self._loading.get("revision"),
             subfolder=self._loading.get("subfolder", ""),
             _raise_exceptions_for_missing_entries=False,
+            **where,
         )
         return None if found is None else Path(found)
 
@@ -180,11 +201,18 @@ def _cast(
 
 
 def of_folder(path: str) -> str:
-    """Hex digest of an adapter's files; of its name where it is no folder."""
+    """Hex digest of an adapter's files.
+
+    Raises:
+        UserError: if it is no folder.
+    """
     digest = hashlib.sha256()
     folder = Path(path)
     if not folder.is_dir():
-        return f"hub {path}"
+        raise UserError(
+            f"lora_local_path: must be a folder where responses are stored, got {path}, which may "
+            "hold other files tomorrow; download it and name the folder"
+        )
     for file in sorted(folder.glob("adapter_*")):
         digest.update(file.name.encode() + b"\0")
         with file.open("rb") as opened:

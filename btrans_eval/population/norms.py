@@ -194,11 +194,13 @@ def gain_rms(layer: NormLayer) -> float:
 
 
 def _adds_one(norm: nn.Module, weight: Tensor, name: str) -> bool:
-    signs = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)
+    signs = torch.ones((1, *weight.shape), dtype=weight.dtype, device=weight.device)
     signs[..., 1::2] = -1.0
     try:
+        outputs = [norm(signs), norm(-signs)]
+        up, down = (each[0] if isinstance(each, tuple) else each for each in outputs)
         # half the difference of f(x) and f(-x): the bias of a LayerNorm cancels
-        measured = (norm(signs) - norm(-signs)) / 2 * signs
+        measured = (up - down) / 2 * signs
     except TypeError:
         raise UserError(
             f"prior: scaled needs the gain of every layer, but {name} ({type(norm).__name__}) "

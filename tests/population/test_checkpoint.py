@@ -91,4 +91,5 @@ def test_an_adapter_is_known_by_its_files(tmp_path):
     before = of_folder(str(tmp_path))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     assert of_folder(str(tmp_path)) != before
-    assert of_folder("someone/adapter") == "hub someone/adapter"
+    with pytest.raises(UserError, match="lora_local_path: must be a folder"):
+        of_folder("someone/adapter")

@@ -30,16 +30,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _GROUPED),
     "qwen3": ("Qwen3Config", _GROUPED),
     "gemma2": ("Gemma2Config", _GROUPED),
-    "gemma3": ("Gemma3TextConfig", _GROUPED),
     "olmo2": ("Olmo2Config", _SIZES),
-    "olmo": ("OlmoConfig", _SIZES),
-    "phi3": ("Phi3Config", {**_SIZES, "num_key_value_heads": 2}),
     "qwen3-moe": (
         "Qwen3MoeConfig",
         {**_GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
     ),
     "gpt2": ("GPT2Config", {**_OLD, "n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 512}),
-    "gpt-neox": ("GPTNeoXConfig", _SIZES),
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import types
 
 import pytest
 import small_checkpoints
+import transformers
 from engine import PROMPTS, cloned, generation, instance, population_lm
 from vllm_lm import become, close, said, vllm_lm, words
 
@@ -215,6 +217,49 @@ def test_what_is_stored_names_the_engine_and_its_weights(lm):
     facts = lm._engine_facts()
     assert facts["engine"].startswith("vllm 0.32.") and len(facts["model"]) == 2
     assert facts["dtype"] == "torch.float32" and facts["seeds"] == 1
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("transformers", lambda lm, patch, _: patch.setattr(transformers, "__version__", "9.9.1")),
+        ("switches", lambda lm, patch, _: patch.setenv("VLLM_USE_V2_MODEL_RUNNER", "0")),
+        ("adapter", lambda lm, patch, folder: patch.setattr(lm, "_adapter_path", folder)),
+        ("think_end_token", lambda lm, patch, _: patch.setattr(lm, "think_end_token", "w9")),
+        ("max_length", lambda lm, patch, _: patch.setattr(lm, "_max_length", 99)),
+        ("arguments", lambda lm, patch, _: patch.setitem(lm.model_args, "block_size", 8)),
+        ("truncation_side", lambda lm, patch, _: patch.setattr(lm, "truncation_side", "right")),
+    ],
+)
+def test_what_responses_depend_on_is_part_of_their_key(lm, monkeypatch, tmp_path, name, change):
+    before = lm._engine_facts()
+    change(lm, monkeypatch, str(tmp_path))
+    after = lm._engine_facts()
+    assert [key for key in before if before[key] != after[key]] == [name]
+
+
+def test_a_response_cut_while_thinking_is_truncated(lm, monkeypatch):
+    """Whatever stop strings the thoughts hold."""
+    monkeypatch.setattr(lm, "think_end_token", "</think>")
+    for text, reason, truncated in [
+        ("thought\n\nmore", "length", True),
+        ("thought\n\nmore</think>said\n\nmore", "length", False),  # ended by its stop string
+        ("thought</think>said", "length", True),
+        ("thought</think>said", "stop", False),
+    ]:
+        output = types.SimpleNamespace(
+            text=text, token_ids=[5, 6], finish_reason=reason, stop_reason="x"
+        )
+        assert lm._response(output, ["\n\n"]).truncated == truncated
+
+
+def test_a_continuation_longer_than_the_context_is_refused_and_not_scored_in_part(lm, checkpoint):
+    long = instance("loglikelihood", ("w5", " w6" * 255), 0)
+    with pytest.raises(UserError, match="max_model_len: must leave room .* has 255 tokens"):
+        lm.loglikelihood([long])
+    whole = instance("loglikelihood", ("w5", " w6" * 254), 0)
+    (found,), (expected,) = (each.loglikelihood([whole]) for each in (lm, hf_of(lm, checkpoint)))
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
 
 
 # ----------------------------------------------------------------------- arguments

@@ -8,6 +8,7 @@ import types
 import pytest
 import small_checkpoints
 import torch
+import transformers
 import vllm_lm
 from engine import population_lm
 
@@ -42,10 +43,15 @@ def no_engine(monkeypatch, tmp_path):
         ({"colour": "blue"}, "colour: neither vLLM nor the harness has such a model argument"),
         ({"worker_extension_cls": "a.B"}, "worker_extension_cls: is how members reach"),
         ({"kv_transfer_config": {"kv_connector": "X"}}, "kv_transfer_config: a cache outside"),
+        ({"kv_offloading_size": 4.0}, "kv_offloading_size: a cache outside"),
+        ({"think_end_token": 7}, "think_end_token: must be the token's text in vLLM, got 7"),
+        ({"dtype": "float23"}, "model_args: vLLM refuses them .*dtype"),
+        ({"max_model_len": "much"}, "model_args: vLLM refuses them .*much"),
         ({"norms": "head"}, "norms: .*'head' matches none of"),
         ({"prior": "/nowhere/noise.safetensors", "sigma": None}, "prior: .* cannot be read"),
         ({"sigma": "auto"}, "sigma: auto was not measured yet .* in float32.* run btrans-eval "
          r"calibrate --model_args pretrained=\S+,dtype=float32 --kl 0.05 --output_path OUT first"),
+        ({"sigma": "auto", "trust_remote_code": True}, "dtype=float32,trust_remote_code=True --kl"),
         ({"prior": "balanced"}, "prior: balanced was not measured yet"),
         ({"sigma": "auto", "quantization": "fp8"}, "sigma: auto .* does not see quantization"),
     ],
@@ -93,14 +99,24 @@ def test_sigma_is_taken_from_what_btrans_hf_has_measured(checkpoint, monkeypatch
 
 
 class Answers:
-    """Engines whose workers have some layers, and whose model says the same whatever it is told."""
+    """Engines whose workers have some layers, and whose model says the same whatever it is told.
 
-    def __init__(self, found, reached=()):
+    Args:
+        found: the layers.
+        reached: those whose noise changes what is said.
+        weights: of layers.
+        decodes: whether their noise changes single tokens, too.
+    """
+
+    def __init__(self, found, reached=(), weights=None, decodes=True):
         self.found, self.reached, self.shifts = found, reached, {}
+        self.weights, self.decodes = weights or {}, decodes
 
     def tell(self, method, *args):
         if method == "btrans_find":
             return [[{name: at for name, at in self.found.items() if name in args[0]}]]
+        if method == "btrans_weights":
+            return [[self.weights]]
         (self.shifts,) = args
         return [[list(self.shifts)]]
 
@@ -111,20 +127,64 @@ class Answers:
         value = -1.0 - any(name in self.reached for name in self.shifts)
         tokens = prompts[0]["prompt_token_ids"]
         said = [None, *({token: types.SimpleNamespace(logprob=value)} for token in tokens[1:])]
-        return [types.SimpleNamespace(prompt_logprobs=said, prompt_token_ids=tokens)]
+        new = [3] * parameters[0].max_tokens
+        generated = types.SimpleNamespace(logprob=value if self.decodes else -1.0)
+        output = types.SimpleNamespace(token_ids=new, logprobs=[{3: generated}] * len(new))
+        return [
+            types.SimpleNamespace(prompt_logprobs=said, prompt_token_ids=tokens, outputs=[output])
+        ]
 
 
 def test_noise_in_some_of_the_layers_alone_is_refused(checkpoint):
     layers = find_norms(Checkpoint(checkpoint, {}).outline())
     names = [layer.name for layer in layers]
     places = {layer.name: [layer.name, layer.width] for layer in layers}
-    Noise(Answers(places, names), 64).find(layers)
+
+    def find(found, reached=names, **others):
+        Noise(Answers(found, reached, **others), 64).find(layers, {})
+
+    find(places)
     with pytest.raises(UserError, match=f"norms: vLLM's model lacks {names[1]} of the 5 layers"):
-        Noise(Answers({k: v for k, v in places.items() if k != names[1]}, names), 64).find(layers)
+        find({name: place for name, place in places.items() if name != names[1]})
     with pytest.raises(UserError, match=f"{names[2]} is 64 wide in transformers and 32 in vLLM"):
-        Noise(Answers({**places, names[2]: [names[2], 32]}, names), 64).find(layers)
+        find({**places, names[2]: [names[2], 32]})
     with pytest.raises(UserError, match=f"vLLM computes {names[0]} in a way that passes"):
-        Noise(Answers(places, names[1:]), 64).find(layers)
+        find(places, names[1:])
+    with pytest.raises(UserError, match="norms: with noise vLLM generates tokens otherwise"):
+        find(places, decodes=False)
+
+
+def test_a_weight_that_vllm_holds_otherwise_is_refused(checkpoint):
+    """A factor that belongs after the noise, folded in, or channels that changed places."""
+    known = Checkpoint(checkpoint, {})
+    outline = known.outline()
+    layers = find_norms(outline)
+    names = [layer.name for layer in layers]
+    places = {layer.name: [layer.name, layer.width] for layer in layers}
+    weights = known.weights(outline, layers)
+    assert list(weights) == names and all(w.shape == (64,) for w in weights.values())
+
+    def find(change):
+        held = {
+            name: (change(w) if name == names[3] else w).numpy().astype("<f4").tobytes()
+            for name, w in weights.items()
+        }
+        Noise(Answers(places, names, held), 64).find(layers, weights)
+
+    for same in (lambda w: w, lambda w: 1 + w, lambda w: w.bfloat16().float()):
+        find(same)
+    for other in (lambda w: 1.1 * w, lambda w: w.flip(0), lambda w: w[:32]):
+        with pytest.raises(UserError, match=f"vLLM holds another weight of {names[3]}"):
+            find(other)
+
+
+def test_channels_in_another_order_are_refused():
+    from btrans_eval.population.norms import NormLayer
+
+    layer = NormLayer("model.layers.0.self_attn.qk_norm", torch.nn.Identity(), 8)
+    with pytest.raises(UserError, match="norms: vLLM orders the channels of model.layers.0"):
+        vllm_setup.refuse_reordered(transformers.Llama4TextConfig(), [layer])
+    vllm_setup.refuse_reordered(transformers.LlamaConfig(), [layer])
 
 
 def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
@@ -133,7 +193,7 @@ def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     answers = Answers({layer.name: [layer.name, layer.width] for layer in layers},
                       [layer.name for layer in layers])  # fmt: skip
     noise = Noise(answers, 64)
-    noise.find(layers)
+    noise.find(layers, {})
     tell = answers.tell
     answers.tell = lambda method, *args: [[each[0][1:]] for each in tell(method, *args)]
     with pytest.raises(RuntimeError, match="did not take the noise of"):
