@@ -195,7 +195,7 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
     texts = [Text(place, place, prompt, None, is_done) for place in range(rows)]
     prepared = Prepared()
     prepared.processors, prepared.cache_argument = LogitsProcessorList(), cache_argument(lm.model)
-    for _ in Timed(lm.model, prepared, lm._bind, rows).run(texts):
+    for _ in Timed(lm.model, prepared, lm._bind, rows, steps + 2).run(texts):
         pass
     return statistics.median(times)
 

@@ -124,7 +124,7 @@ class HFGeneration(PopulationLM):
             return Text(place, row.member, prompts[id(question)], stream, ending.is_done)
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
-            batch = Refill(self.model, prepared, self._bind, places)
+            batch = Refill(self.model, prepared, self._bind, places, ending.limit)
             for group in batch.run([text(place, row) for place, row in enumerate(rows)]):
                 yield [(each.place, ending.response(each.tokens)) for each in group]
 

@@ -127,6 +127,7 @@ class Refill:
         prepared: what ``model.generate`` made of the request's arguments.
         bind: a context in which row i of the batch is answered by the i-th text's member.
         places: rows at most.
+        limit: new tokens of a text at most.
     """
 
     def __init__(
@@ -135,12 +136,13 @@ class Refill:
         prepared: Prepared,
         bind: Callable[[Sequence[Text]], AbstractContextManager[None]],
         places: int,
+        limit: int,
     ) -> None:
         self._model, self._prepared, self._bind = model, prepared, bind
-        self._places = places
+        self._places, self._limit = places, limit
         self._rows: list[Text] = []
         self._free: set[int] = set()  # places whose text is finished; their rows go on unread
-        self._slots = Slots()
+        self._slots = Slots(0)
 
     @torch.no_grad()
     def run(self, texts: Sequence[Text]) -> Iterator[list[Text]]:
@@ -149,6 +151,8 @@ class Refill:
         The model is bound to no member while the caller has the turn.
         """
         waiting = deque(texts)
+        longest = max((len(text.prompt) for text in texts), default=0)
+        self._slots = Slots(longest + self._limit)
         while waiting or self._rows:
             free = len(self._free) if self._rows else self._places
             if waiting and free * _FREE_SHARE >= len(self._rows):
@@ -238,7 +242,7 @@ class Refill:
         texts = [self._rows[place] for place in places]
         self._free.update(places)
         if len(self._free) == len(self._rows):
-            self._rows, self._free, self._slots = [], set(), Slots()
+            self._rows, self._free, self._slots.cache = [], set(), None
         else:
             self._forget()
         return texts

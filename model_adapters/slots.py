@@ -11,7 +11,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 ROOM = 64
-"""Tokens that a buffer has room for beyond what it holds when it is made."""
+"""Tokens that a buffer has room for beyond what it holds when it is made, at most."""
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[misc]
@@ -20,17 +20,22 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
     The tensors that transformers sees are views of buffers with room on the right, so that a
     new token is written and nothing is copied; `DynamicLayer` copies the whole cache for each.
     What lies left of a row's own tokens is finite and masked.
+
+    Args:
+        most: tokens of a row at its longest; there is no room for more before it is needed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
+        self._most = most
         self._buffers: tuple[Tensor, Tensor] | None = None
         self._start = self._end = 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Buffers for the rows and widths of these states."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        self._buffers = (_room_for(key_states, ROOM), _room_for(value_states, ROOM))
+        size = self._size_for(0, key_states.shape[-2])
+        self._buffers = (_zeros(key_states, size), _zeros(value_states, size))
         self._show()
         self.is_initialized = True
 
@@ -91,28 +96,35 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         length = max(shown, held)
         buffers = []
         for view in (self.keys, self.values):
-            rows, heads, _, width = view.shape
-            buffer = view.new_zeros((rows, heads, length + right + ROOM, width))
+            buffer = _zeros(view, self._size_for(length, right))
             buffer[..., length - shown : length, :] = view
             buffers.append(buffer)
         self._buffers = (buffers[0], buffers[1])
         self._start, self._end = length - shown, length
         self._show()
 
+    def _size_for(self, held: int, new: int) -> int:
+        """Tokens of a buffer for those that are held and new, and for some more."""
+        return max(held + new, min(held + new + ROOM, self._most))
 
-def _room_for(states: Tensor, tokens: int) -> Tensor:
-    rows, heads, length, width = states.shape
-    return states.new_zeros((rows, heads, length + tokens, width))
+
+def _zeros(like: Tensor, tokens: int) -> Tensor:
+    rows, heads, _, width = like.shape
+    return like.new_zeros((rows, heads, tokens, width))
 
 
 class Slots:
     """The cache of a batch whose rows come and go.
 
+    Args:
+        most: tokens of a row at its longest.
+
     Attributes:
         cache: what the model's forward pass takes as its cache.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.cache: Cache | None = None
 
     @property
@@ -127,7 +139,7 @@ class Slots:
 
     def fill(self, prefilled: DynamicCache) -> None:
         """Take all rows of a prefilled cache, padded on the left, for the first ones."""
-        self.cache = Cache(layers=[SlotLayer() for _ in prefilled.layers])
+        self.cache = Cache(layers=[SlotLayer(self._most) for _ in prefilled.layers])
         for own, other in zip(self.layers, prefilled.layers, strict=True):
             own.update(other.keys, other.values)
             other.reset()  # layer by layer, so that the whole is never held twice

@@ -132,11 +132,12 @@ def test_places_are_refilled(checkpoint):
 
 
 # ------------------------------------------------------------------------- the cache
-def test_slots_hold_what_a_growing_cache_of_each_row_holds():
+@pytest.mark.parametrize("most", [0, 60, 10**6])
+def test_slots_hold_what_a_growing_cache_of_each_row_holds(most):
     """Random arrivals, steps, departures and shrinkings against a list for each row."""
     chance = random.Random(5)
     for _ in range(20):
-        slots, rows = Slots(), []
+        slots, rows = Slots(most), []
 
         def fresh(count, chance=chance):
             texts = [torch.randn(chance.randint(1, 90), 4) for _ in range(count)]
@@ -176,7 +177,7 @@ def test_slots_hold_what_a_growing_cache_of_each_row_holds():
 
 
 def test_what_a_broken_row_leaves_is_not_seen_by_the_next():
-    layer = SlotLayer()
+    layer = SlotLayer(100)
     broken = torch.full((2, 1, 30, 4), torch.nan)
     layer.update(broken, broken)
     layer.put(torch.tensor([0]), torch.ones(1, 1, 5, 4), torch.ones(1, 1, 5, 4))
@@ -185,12 +186,38 @@ def test_what_a_broken_row_leaves_is_not_seen_by_the_next():
 
 
 def test_a_token_is_written_without_copying_the_others():
-    layer = SlotLayer()
+    layer = SlotLayer(10**6)
     layer.update(torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 3, 4))
     first = layer.keys.data_ptr()
     for _ in range(ROOM):
         layer.update(torch.ones(1, 1, 1, 4), torch.ones(1, 1, 1, 4))
     assert layer.keys.data_ptr() == first and layer.get_seq_length() == 3 + ROOM
+
+
+def test_there_is_no_room_for_more_than_the_longest_row_can_have():
+    layer = SlotLayer(90)
+    layer.update(torch.zeros(2, 1, 20, 4), torch.zeros(2, 1, 20, 4))
+    for _ in range(70):
+        layer.update(torch.ones(2, 1, 1, 4), torch.ones(2, 1, 1, 4))
+        assert layer.keys.untyped_storage().nbytes() <= 4 * 4 * 2 * 90
+
+
+def test_a_batch_holds_no_more_than_static_ones_at_their_longest(checkpoint):
+    lm, most = population_lm(checkpoint, members=3), []
+    model_call = lm.model.forward
+
+    def watched(*args, **kwargs):
+        output = model_call(*args, **kwargs)
+        cache = kwargs.get("cache") or kwargs.get("past_key_values")
+        if not isinstance(cache, DynamicCache):
+            tokens = cache.layers[0].keys.untyped_storage().nbytes() / (2 * 8 * 4)  # 2 heads of 8
+            most.append(tokens / cache.layers[0].keys.shape[0])
+        return output
+
+    lm.model.forward = watched
+    said(lm)
+    longest = max(len(lm.tok_encode(prompt)) for prompt in PROMPTS)
+    assert 0.5 * (longest + LONG["max_gen_toks"]) < max(most) <= longest + LONG["max_gen_toks"]
 
 
 # ------------------------------------------------------------------------ when it ends
