@@ -76,7 +76,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         self._populate(config)  # what can be refused is refused before the model is loaded
         self._adapter_path = others.get("lora_local_path")
         is_noisy = not setup.is_stock(config)
-        super().__init__(self.pretrained, **{**others, **setup.extension(is_noisy, others)})
+        engine = {**setup.scheduling(others), **others, **setup.extension(is_noisy, others)}
+        super().__init__(self.pretrained, **engine)
         self._engines = self._start()
         self._noise = Noise(self._engines, self._model_config.get_vocab_size())
         self._is_noisy = is_noisy

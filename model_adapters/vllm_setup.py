@@ -16,7 +16,7 @@ from vllm.engine.arg_utils import EngineArgs
 
 from btrans_eval.config import PRIORS, PopulationConfig, refuse_misspelled
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_stock import VLLM
+from btrans_eval.model_adapters.vllm_stock import PLATFORM, VLLM
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
@@ -97,6 +97,16 @@ def check_arguments(others: Mapping[str, Any]) -> None:
         )
     if not isinstance(others.get("additional_config") or {}, dict):
         raise UserError("additional_config: must be a dictionary; leave it out")
+
+
+def scheduling(others: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine arguments without which sampling fails.
+
+    On CPUs vLLM 0.32 ends with an error where it reads a prompt in pieces whose response has a seed
+    ("CPU Generator does not use offset").
+    """
+    is_needed = PLATFORM == "cpu" and "enable_chunked_prefill" not in others
+    return {"enable_chunked_prefill": False} if is_needed else {}
 
 
 def extension(is_noisy: bool, others: Mapping[str, Any]) -> dict[str, Any]:

@@ -169,6 +169,16 @@ def test_a_sample_depends_on_nothing_around_it(lm, monkeypatch):
     assert by_draw(cloned(generation(PROMPTS, other, 6))) != together
 
 
+def test_more_prompts_are_sampled_than_vllm_reads_at_once(lm):
+    """On CPUs vLLM fails on a seeded response whose prompt it reads in pieces."""
+    become(lm, members=1)
+    prompts = [
+        " ".join(f"w{3 + (place * step) % 60}" for step in range(180)) for place in range(90)
+    ]
+    texts = lm.generate_until(generation(prompts, {**SAMPLED, "max_gen_toks": 2}))
+    assert len(texts) == 90
+
+
 def test_members_without_temperature_are_greedy(lm):
     """The harness leaves the temperature out where a task does not sample; vLLM's own is 1."""
     silent = {"until": [], "max_gen_toks": 8}
