@@ -61,6 +61,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         self._ranks = Ranks.of(self)
         self._logits_cache = self.logits_cache
         self._row_limit = RowLimit()
+        self._batch_sizes = {}
         self._prepared: dict[str, Prepared | Unfit] = {}
         self.become(config, config.responses)
 

@@ -16,6 +16,7 @@ from btrans_eval.config import refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.lm import PopulationLM
+from btrans_eval.harness.plan import Question
 from btrans_eval.harness.response import Response
 from btrans_eval.store.keys import canonical
 
@@ -42,6 +43,9 @@ class VLLMGeneration(PopulationLM):
 
     def _flows(self, request: Any) -> bool:
         return True
+
+    def _batching(self, question: Question) -> str:
+        return "vllm"
 
     def _rows_per_batch(self, longest: Any) -> int:
         return self.rows_at_once

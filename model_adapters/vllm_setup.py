@@ -14,7 +14,7 @@ from lm_eval.models.utils import configure_pad_token
 from vllm import LLM
 from vllm.engine.arg_utils import EngineArgs
 
-from btrans_eval.config import PRIORS, PopulationConfig, refuse_misspelled
+from btrans_eval.config import PRIORS, PopulationConfig, check_whole, refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.vllm_stock import PLATFORM, VLLM
 from btrans_eval.population import fingerprint
@@ -79,6 +79,9 @@ def check_arguments(others: Mapping[str, Any]) -> None:
         if name not in _KNOWN:
             refuse_misspelled([name], sorted(_KNOWN))
             raise UserError(f"{name}: neither vLLM nor the harness has such a model argument")
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+        if name in others:
+            check_whole(name, others[name], minimum=1)
     for name in ("worker_extension_cls", "worker_cls"):
         if others.get(name):
             raise UserError(

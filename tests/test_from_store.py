@@ -249,7 +249,7 @@ def other_weights(place: Path, folder: Path) -> str:
     "own, differs",
     [
         ({"pretrained": "other"}, "model"),
-        ({"dtype": "bfloat16"}, "dtype, model"),
+        ({"dtype": "bfloat16"}, "dtype"),
         ({"sigma": 0.25}, "noise"),
         ({"prior": "scaled"}, "noise"),
         ({"norms": "residual$|input"}, "noise"),

@@ -44,6 +44,7 @@ class MemberLikelihoods(ABC):
     _bound_member: int | None = None
     _asked_by: str = ""
     _starts: Mapping[tuple[int, ...], set[int]]
+    _batch_sizes: dict[tuple[str, int], dict[int, int]]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
         """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
@@ -286,7 +287,9 @@ class MemberLikelihoods(ABC):
             return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
         if override_bs:
             return list(plan.get_batched(n=override_bs))
-        self.batch_sizes: dict[int, int] = {}  # found anew for these requests, as the harness does
+        # found for these requests, as the harness does, and once for all members
+        asked = self._asked_by, max(len(row[1] + row[2]) for row in requests)
+        self.batch_sizes = self._batch_sizes.setdefault(asked, {})
         return list(plan.get_batched(batch_fn=found))
 
 

@@ -71,7 +71,8 @@ def share_out(
     if repeats % members:
         raise UserError(
             f"members: repeats must be a multiple of members, but {task} has repeats={repeats} "
-            f"and members={members}; use members={_nearest_divisor(repeats, members)}"
+            f"and members={members}; use members="
+            f"{_nearest_divisor(repeats, members) if sampled else repeats}"
         )
     if repeats > members and not sampled:
         raise UserError(

@@ -49,6 +49,8 @@ def test_first_asks_member_0_alone_unless_the_task_repeats():
 def test_repeats_that_members_do_not_divide_are_an_error():
     with pytest.raises(UserError, match="members: .* repeats=8 and members=3; use members=2"):
         share_out(8, config(members=3), True, "t")
+    with pytest.raises(UserError, match="members: .* repeats=8 and members=3; use members=8"):
+        share_out(8, config(members=3), False, "t")  # a divisor would be refused, too
 
 
 def test_more_repeats_than_members_without_sampling_is_an_error():

@@ -396,6 +396,16 @@ def test_auto_finds_the_harnesss_batches_of_loglikelihoods(checkpoint, path, mon
     assert again.loglikelihood(choices()) == expected and calls == []
 
 
+def test_auto_looks_for_the_batch_size_once_for_all_members(checkpoint, monkeypatch):
+    auto = {"batch_size": "auto", "max_batch_size": 4}
+    lm = population_lm(checkpoint, members=3, **auto)
+    looked, detect = [], lm._detect_batch_size
+    monkeypatch.setattr(lm, "_detect_batch_size", lambda *of: looked.append(of) or detect(*of))
+    fixed = population_lm(checkpoint, members=3, batch_size=4)
+    assert lm.loglikelihood(choices()) == fixed.loglikelihood(choices())
+    assert len(looked) == 1
+
+
 def test_a_loglikelihood_that_is_no_number_is_told(checkpoint, path):
     lm = population_lm(checkpoint, members=2, store=path)
     torch.nn.init.constant_(lm.model.get_output_embeddings().weight, torch.nan)
