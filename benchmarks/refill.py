@@ -10,6 +10,7 @@ pair from one run, medians and ranges over the pairs.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -112,24 +113,35 @@ def peak(kind: str, questions: int) -> None:
 
 
 def memory(questions: int) -> None:
-    """Peak memory of refilling and of static batches, each in a process of its own."""
-    peaks = {}
-    for kind in ("static", "refill"):
-        command = [sys.executable, __file__, "--peak", kind, "--questions", str(questions)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks[kind] = float(done.stdout.split()[-1])
-    print(f"peak memory, refill / static: {peaks['refill'] / peaks['static']:.3f}x "
-          f"({peaks['refill']:.0f} MiB / {peaks['static']:.0f} MiB)", flush=True)  # fmt: skip
+    """Peak memory of refilling and of static batches, each in a process of its own.
+
+    On a CPU once as it is, and once with freed memory given back at once, which shows what was held
+    without the holes that the C library keeps for itself.
+    """
+    for name, settings in (("given back", {"MALLOC_MMAP_THRESHOLD_": "65536"}), ("as it is", {})):
+        peaks = {}
+        for kind in ("static", "refill"):
+            command = [sys.executable, __file__, "--peak", kind, "--questions", str(questions),
+                       "--limit", str(LIMIT)]  # fmt: skip
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, env={**os.environ, **settings}
+            )
+            peaks[kind] = float(done.stdout.split()[-1])
+        print(f"peak memory, {name}, refill / static: {peaks['refill'] / peaks['static']:.3f}x "
+              f"({peaks['refill']:.0f} MiB / {peaks['static']:.0f} MiB)", flush=True)  # fmt: skip
 
 
 def main() -> None:
+    global LIMIT
     parts = ("stock", "members", "lengths", "memory")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=parts, action="append", help="some of the comparisons")
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--questions", type=int, default=12)
+    parser.add_argument("--limit", type=int, default=LIMIT, help="new tokens of a response")
     parser.add_argument("--peak", choices=["static", "refill"], help=argparse.SUPPRESS)
     given = parser.parse_args()
+    LIMIT = given.limit
     if given.peak:
         peak(given.peak, given.questions)
         return
