@@ -1,4 +1,4 @@
-"""The batches that a list of questions is generated in."""
+"""The batches that a list of questions is generated in, and requests that share a row of one."""
 
 from __future__ import annotations
 
@@ -63,3 +63,19 @@ def batches(
         size = rows(group[0]) or len(plan)
         found += [mine[start : start + size] for start in range(0, len(mine), size)]
     return found
+
+
+def sharing_rows(
+    requests: Sequence[tuple[Any, list[int], list[int]]], share: bool
+) -> list[list[int]]:
+    """Indices of the loglikelihood requests that are read off one row.
+
+    Args:
+        requests: the texts, context tokens and continuation tokens of each.
+        share: whether those that feed the same tokens do; else each has a row of its own.
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, (_, context, continuation) in enumerate(requests):
+        fed = tuple(context + continuation[:-1]) if share else index
+        groups.setdefault(fed, []).append(index)
+    return list(groups.values())

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.harness.batches import sharing_rows
 from btrans_eval.harness.complete import check_complete
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.part import check_never_scored
@@ -151,7 +152,7 @@ class MemberLikelihoods(ABC):
         """
         if self._bound_member is None:  # the model itself, in a search for the batch size
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)  # type: ignore[misc, no-any-return]
-        groups = self._groups_of(requests)
+        groups = sharing_rows(requests, self.logits_cache)  # type: ignore[attr-defined]
         places = self._places(requests, groups)
         known = self._stored(places)
         if self.population_config.from_store:  # `_by_member` tells what is missing, by NaN
@@ -252,15 +253,6 @@ class MemberLikelihoods(ABC):
             return [None] * len(places)
         return self._shelf.read_likelihoods(self._shelf.context(_LIKELIHOOD), places)
 
-    def _groups_of(self, requests: Sequence[Tokens]) -> list[list[int]]:
-        """Indices of the requests that share one row."""
-        shared = self.logits_cache  # type: ignore[attr-defined]
-        groups: dict[Any, list[int]] = {}
-        for index, (_, context, continuation) in enumerate(requests):
-            fed = tuple(context + continuation[:-1]) if shared else index
-            groups.setdefault(fed, []).append(index)
-        return list(groups.values())
-
     def _batches_of(
         self, requests: Sequence[Tokens], groups: list[list[int]], override_bs: int | None
     ) -> list[list[list[int]]]:
@@ -283,10 +275,9 @@ class MemberLikelihoods(ABC):
             return int(self._batch_scheduler(place, rows))  # type: ignore[attr-defined]
 
         plan = Collator(groups, sort_fn=longest_first)
-        if self.batch_size != "auto":  # type: ignore[attr-defined]
-            return list(plan.get_batched(n=int(self.batch_size)))  # type: ignore[attr-defined]
-        if override_bs:
-            return list(plan.get_batched(n=override_bs))
+        size = override_bs if self.batch_size == "auto" else int(self.batch_size)  # type: ignore[attr-defined]
+        if size:
+            return list(plan.get_batched(n=size))
         # found for these requests, as the harness does, and once for all members
         asked = self._asked_by, max(len(row[1] + row[2]) for row in requests)
         self.batch_sizes = self._batch_sizes.setdefault(asked, {})
