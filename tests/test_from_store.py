@@ -18,7 +18,7 @@ from real import members, results, samples
 from btrans_eval.cli import main
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.hf import BTransHF
-from btrans_eval.model_adapters.hf_stored import StoredHF
+from btrans_eval.model_adapters.hf.stored import StoredHF
 from btrans_eval.population import fingerprint
 
 TASKS = """
@@ -193,10 +193,10 @@ def test_facts_are_those_of_the_loaded_model(tmp_path, family):
         except UserError as error:  # a head that is renamed, experts that are joined
             assert family in ("gpt-neox", "qwen3-moe") and "renamed or joined" in str(error)
             continue
-        assert lm._engine_facts() == loaded._engine_facts()
-        assert lm._population.digest() == loaded._population.digest()
+        assert lm.engine.facts() == loaded.engine.facts()
+        assert lm.runner.population.digest() == loaded.runner.population.digest()
         (request,) = generation(["w5"])
-        assert lm._generation_facts(request) == loaded._generation_facts(request)
+        assert lm.engine.asked(request) == loaded.engine.asked(request)
 
 
 def test_the_checkpoint_adds_its_generation_config(place, tmp_path):
@@ -421,7 +421,7 @@ def test_the_sigma_that_was_found_may_be_typed(place, tmp_path, monkeypatch):
     first = population_lm(str(place / "model"), store=store, sigma="auto")
     texts = first.generate_until(generation())
     monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path / "empty"))
-    sigma = float(f"{first._population.sigma:g}")  # as the store lists it
+    sigma = float(f"{first.runner.population.sigma:g}")  # as the store lists it
     lm = population_lm(str(place / "model"), store=store, sigma=sigma, from_store=True)
     assert lm.generate_until(generation()) == texts
 

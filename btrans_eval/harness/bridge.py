@@ -128,6 +128,16 @@ def check_run(run: Any) -> None:
         run.model_args["responses"] = str(folder / f"members_{stamp}_{os.getpid()}.jsonl")
 
 
+def refuse_cache_hook(hook: Any) -> None:
+    """Refuse the harness's response cache where it comes as a hook.
+
+    Raises:
+        UserError: unless the hook caches nothing.
+    """
+    if getattr(hook, "dbdict", None) is not None:
+        refuse_cache()
+
+
 def refuse_cache() -> None:
     """The harness's response cache keys on the prompt alone.
 

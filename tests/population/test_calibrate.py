@@ -177,9 +177,9 @@ def test_the_demo_model_keeps_its_budget_on_other_text():
 
     lm = BTransHF(sigma="auto")
     said = lm.get_model_info()["btrans"]
-    assert said["calibration"]["budget"] == 0.05 and said["sigma"] == lm._population.sigma
+    assert said["calibration"]["budget"] == 0.05 and said["sigma"] == lm.runner.population.sigma
     assert said["calibration"]["evaluations"] <= 6 and said["calibration"]["tokens"] <= 1000
-    found = Yardstick(lm.model, lm.tokenizer, HELD_OUT.read_text()).measure(lm._population)
+    found = Yardstick(lm.model, lm.tokenizer, HELD_OUT.read_text()).measure(lm.runner.population)
     assert 0.05 / 1.5 <= found.mean_kl <= 0.05 * 1.5
 
 

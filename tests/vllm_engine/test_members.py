@@ -13,7 +13,7 @@ from vllm_lm import become, close, said, vllm_lm, words
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_stock import StockVLLM
+from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
 GREEDY = {"until": ["w9", "w13 w56"], "max_gen_toks": 16, "do_sample": False}
 SAMPLED = {"until": [], "max_gen_toks": 8, "do_sample": True, "temperature": 1.0}
@@ -62,7 +62,7 @@ def scored(kind, texts):
 def test_members_are_those_of_btrans_hf(lm, checkpoint, own):
     become(lm, **own)
     other = hf_of(lm, checkpoint)
-    assert lm._population.digest() == other._population.digest()
+    assert lm.runner.population.digest() == other.runner.population.digest()
     assert said(lm, PROMPTS, GREEDY) == said(other, PROMPTS, GREEDY)
     requests = scored("loglikelihood", PAIRS)
     for (value, greedy), (expected, other_greedy) in zip(
@@ -139,10 +139,10 @@ def test_members_are_not_changed_while_a_request_runs(lm):
     lm.model.llm_engine.step()
     try:
         with pytest.raises(RuntimeError, match="did not empty its prefix cache"):
-            lm._noise.hold(lm._population, 2)
+            lm._noise.hold(lm.runner.population, 2)
     finally:
         lm.model.wait_for_completion(use_tqdm=False)
-    assert lm._noise.hold(lm._population, 2).endswith(":0:2")
+    assert lm._noise.hold(lm.runner.population, 2).endswith(":0:2")
 
 
 # ------------------------------------------------------------------------ sampling
@@ -224,7 +224,7 @@ def test_members_loglikelihoods_are_stored(lm, tmp_path, monkeypatch):
 
 
 def test_what_is_stored_names_the_engine_and_its_weights(lm):
-    facts = lm._engine_facts()
+    facts = lm.engine.facts()
     assert facts["engine"].startswith("vllm 0.32.") and len(facts["model"]) == 2
     assert facts["dtype"] == "torch.float32" and facts["seeds"] == 1
 
@@ -242,9 +242,9 @@ def test_what_is_stored_names_the_engine_and_its_weights(lm):
     ],
 )
 def test_what_responses_depend_on_is_part_of_their_key(lm, monkeypatch, tmp_path, name, change):
-    before = lm._engine_facts()
+    before = lm.engine.facts()
     change(lm, monkeypatch, str(tmp_path))
-    after = lm._engine_facts()
+    after = lm.engine.facts()
     assert [key for key in before if before[key] != after[key]] == [name]
 
 

@@ -41,7 +41,7 @@ def vllm(checkpoint):
 def first_gap(hf, member, prompt, tokens) -> float:
     """How far the first token that btrans-hf would not have chosen lies below its choice."""
     fed = torch.tensor([prompt + tokens[:-1]])
-    with hf._population.members([member]), torch.no_grad():
+    with hf.runner.population.members([member]), torch.no_grad():
         logits = hf.model(fed).logits[0, len(prompt) - 1 :]
     chosen = logits.gather(1, torch.tensor(tokens)[:, None])[:, 0]
     gaps = logits.max(1).values - chosen
@@ -49,7 +49,7 @@ def first_gap(hf, member, prompt, tokens) -> float:
 
 
 def test_the_same_member_says_the_same_in_both_engines(hf, vllm, monkeypatch):
-    assert hf._population.digest() == vllm._population.digest()
+    assert hf.runner.population.digest() == vllm.runner.population.digest()
     asked = [
         hf.apply_chat_template([{"role": "user", "content": row["question"]}])
         for row in real_model.rows(PROMPTS)
@@ -86,7 +86,7 @@ def test_the_members_loglikelihoods_are_the_same(hf, vllm):
     for lm in (hf, vllm):  # each member alone, and what they say together
         lm.values = []
         for member in range(2):
-            with lm._bound(member):
+            with lm.engine.answering(member):
                 lm._asked_by = "gsm8k"
                 lm.values += [v for v, _ in super(type(lm), lm)._loglikelihood_tokens(
                     [(None, lm.tok_encode(c), lm.tok_encode(e)) for c, e in (p.args for p in pairs)]

@@ -14,8 +14,9 @@ from engine import population_lm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters import vllm_setup, vllm_stock
-from btrans_eval.model_adapters.vllm_noise import Noise
+from btrans_eval.model_adapters.vllm import setup as vllm_setup
+from btrans_eval.model_adapters.vllm import stock as vllm_stock
+from btrans_eval.model_adapters.vllm.noise import Noise
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.norms import find_norms
 
@@ -88,11 +89,11 @@ def test_sigma_is_taken_from_what_btrans_hf_has_measured(checkpoint, monkeypatch
         calibrations.resolve(config)
     other = population_lm(checkpoint, dtype="float32", sigma="auto", kl=0.02, prior=prior)
     sigma, scales, said = calibrations.resolve(config)
-    assert sigma == other._population.sigma > 0
+    assert sigma == other.runner.population.sigma > 0
     assert said == other._calibration
     if prior == "balanced":
-        layers = [layer.name for layer in other._population.layers]
-        assert [sigma * scales[name] for name in layers] == list(other._population.sigmas)
+        layers = [layer.name for layer in other.runner.population.layers]
+        assert [sigma * scales[name] for name in layers] == list(other.runner.population.sigmas)
         assert calibrations.resolve(PopulationConfig(prior=prior, sigma=0.3))[0] == 0.3
     for different in ({"kl": 0.03}, {"seed": 1}, {"norms": "residual"}):
         with pytest.raises(UserError, match="was not measured yet"):
@@ -190,7 +191,7 @@ def test_channels_in_another_order_are_refused():
 
 def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     lm = population_lm(checkpoint, sigma=0.1)
-    layers = lm._population.layers
+    layers = lm.runner.population.layers
     answers = Answers({layer.name: [layer.name, layer.width] for layer in layers},
                       [layer.name for layer in layers])  # fmt: skip
     noise = Noise(answers, 64)
@@ -198,4 +199,4 @@ def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     tell = answers.tell
     answers.tell = lambda method, *args: [[each[0][1:]] for each in tell(method, *args)]
     with pytest.raises(RuntimeError, match="did not take the noise of"):
-        noise.hold(lm._population, 1)
+        noise.hold(lm.runner.population, 1)

@@ -19,8 +19,8 @@ from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 from transformers.generation import GenerationMode
 
-from btrans_eval.model_adapters.sampling import OF_HISTORY, OF_SCORES, choose, process
-from btrans_eval.model_adapters.slots import Slots
+from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, process
+from btrans_eval.model_adapters.hf.slots import Slots
 from btrans_eval.population.caches import cache_argument, cache_in
 from btrans_eval.population.streams import Stream
 

@@ -16,7 +16,7 @@ from vllm.engine.arg_utils import EngineArgs
 
 from btrans_eval.config import PRIORS, PopulationConfig, check_whole, refuse_misspelled
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_stock import PLATFORM, VLLM
+from btrans_eval.model_adapters.vllm.stock import PLATFORM, VLLM
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ _KNOWN = {
     for name in (*inspect.signature(function).parameters, *_ENGINE, "device")
 } - {"self", "kwargs"}
 _ADAPTERS = "btrans_eval.model_adapters"
-_NOISY, _STOCK = f"{_ADAPTERS}.vllm_worker.NoisyWorker", f"{_ADAPTERS}.vllm_weights.WeightReader"
+_NOISY, _STOCK = f"{_ADAPTERS}.vllm.worker.NoisyWorker", f"{_ADAPTERS}.vllm.weights.WeightReader"
 
 # what has a key of its own, and how much is computed at once or kept where
 _NO_MATTER = {

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lm_eval.models.utils import maybe_truncate, postprocess_generated_text
+from lm_eval.models.utils import (
+    maybe_truncate,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
 from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
 from btrans_eval.config import refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
-from btrans_eval.harness.lm import PopulationLM
-from btrans_eval.harness.plan import Question
+from btrans_eval.harness.engine import prompt_digest
 from btrans_eval.harness.response import Response
+from btrans_eval.population.population import Population
 from btrans_eval.store.keys import canonical
 
 logger = logging.getLogger(__name__)
@@ -36,41 +40,72 @@ _OURS = {
 }
 
 
-class VLLMGeneration(PopulationLM):
-    """Mixed in before the harness's ``VLLM``."""
+class Generation:
+    """Rows of requests as prompts of vLLM, one member after another.
 
-    rows_at_once: int
+    Args:
+        lm: the harness's ``VLLM``, loaded.
+        call: prompts to vLLM's outputs, under a member.
+        rows_at_once: prompts that vLLM is given at once.
+        ends: the tokens that end a response, as the checkpoint's generation config names them.
+    """
 
-    def _flows(self, request: Any) -> bool:
-        return True
+    def __init__(
+        self,
+        lm: Any,
+        call: Callable[[int, list[list[int]], list[SamplingParams]], list[Any]],
+        rows_at_once: int,
+        ends: Any,
+    ) -> None:
+        self._lm, self._call, self._rows_at_once = lm, call, rows_at_once
+        self._of_checkpoint = ends
 
-    def _batching(self, question: Question) -> str:
-        return "vllm"
+    def become(self, population: Population) -> None:
+        """From now on, rows are answered by this population's members."""
+        self._population = population
 
-    def _rows_per_batch(self, longest: Any) -> int:
-        return self.rows_at_once
+    def arguments(self, request: Any) -> dict[str, Any]:
+        """The generation arguments of a request as the harness resolves them; a fresh copy."""
+        found: dict[str, Any] = normalize_gen_kwargs(request.args[1], self._lm.max_gen_toks)
+        return found
 
-    def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def asked(self, request: Any) -> dict[str, Any]:
+        """All of the request's generation arguments that its responses depend on."""
+        arguments, until, limit = self._resolve(request)
+        given = self.arguments(request)
+        facts = {**arguments, "until": until, "max_gen_toks": limit, "seed": given.get("seed")}
+        return {**facts, "ends": [self._of_checkpoint, self._lm.eot_token_id]}
+
+    def prompt_tokens(self, request: Any) -> list[int]:
+        """The prompt as it is fed."""
+        limit = self._resolve(request)[2]
+        tokens, _ = maybe_truncate(
+            self._lm.tok_encode(request.args[0]),
+            max_gen_toks=limit,
+            max_model_len=self._lm.max_length,
+            side=self._lm.truncation_side,
+            verbose=True,
+        )
+        return tokens or [self._lm.prefix_token_id]
+
+    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of each member's rows, in pieces that keep the engine full and are soon stored."""
         of_member: dict[int, list[Row]] = {}
         for row in rows:
             of_member.setdefault(row.member, []).append(row)
-        for _, own in sorted(of_member.items()):
-            size = self._rows_per_batch(own[0].question.request)
-            for start in range(0, len(own), size):
-                piece = own[start : start + size]
-                yield list(zip(piece, self._generate(piece), strict=True))
+        for member, own in sorted(of_member.items()):
+            for start in range(0, len(own), self._rows_at_once):
+                piece = own[start : start + self._rows_at_once]
+                yield list(zip(piece, self._piece(member, piece), strict=True))
 
-    def _generate(self, batch: Sequence[Row]) -> list[Response]:
+    def _piece(self, member: int, rows: Sequence[Row]) -> list[Response]:
         """Texts of rows of one member."""
-        (member,) = {row.member for row in batch}
-        arguments, until, limit = self._resolve(batch[0].question.request)
-        with self._bound(member):
-            outputs = self._model_generate(  # type: ignore[attr-defined]
-                [self._prompt_tokens(row.question.request) for row in batch],
-                generate=True,
-                sampling_params=[self._parameters(row, arguments, until, limit) for row in batch],
-            )
+        arguments, until, limit = self._resolve(rows[0].question.request)
+        outputs = self._call(
+            member,
+            [self.prompt_tokens(row.question.request) for row in rows],
+            [self._parameters(row, arguments, until, limit) for row in rows],
+        )
         return [self._response(output.outputs[0], until) for output in outputs]
 
     def _parameters(
@@ -94,39 +129,38 @@ class VLLMGeneration(PopulationLM):
         arguments, member, sample]``, less one. So a response depends on nothing around it; its
         draws are not those of ``btrans-hf``.
         """
-        question, (member, sample) = row.question, row.question.draws[row.draw]
-        arguments = canonical(self._arguments(question.request))
-        seed = self.population_config.seed
-        key = ["vllm sample", SCHEME, seed, self._prompt(question), arguments, member, sample]
+        arguments = canonical(self.arguments(row.question.request))
+        seed, prompt = self._population.seed, prompt_digest(self, row.question)
+        key = ["vllm sample", SCHEME, seed, prompt, arguments, row.member, row.sample]
         digest = hashlib.sha256(canonical(key).encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
     def _response(self, output: Any, until: list[str]) -> Response:
         """What the stock ``vllm`` model type makes of an output, with its counts."""
-        think_end: str | None = self.think_end_token  # type: ignore[attr-defined]
+        think_end: str | None = self._lm.think_end_token
         after = postprocess_generated_text(output.text, None, think_end)
         text = postprocess_generated_text(output.text, until, think_end)
         # an end token is the last of the tokens, and no part of the response
         by_token = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         count = len(output.token_ids) - by_token
-        may_think = self._thinks() and self.enable_thinking is not False  # type: ignore[attr-defined]
+        may_think = self._thinks() and self._lm.enable_thinking is not False
         is_thinking = may_think and think_end not in output.text
         truncated = output.finish_reason == "length" and (is_thinking or text == after)
         return Response(text, count, truncated)
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:
         """What ``SamplingParams`` is given beside stop strings and limit, and these."""
-        given = self._arguments(request)
+        given = self.arguments(request)
         for name in {*given} - {"until", "max_gen_toks", "do_sample"}:
             if name in _OURS:
                 raise UserError(f"{name}: is set for each response; use {_OURS[name]} instead")
             if name not in KNOWN:
                 refuse_misspelled([name], [*KNOWN, "max_gen_toks"], "generation argument")
                 raise UserError(f"{name}: vLLM knows no such generation argument")
-        arguments, until, limit = self.modify_gen_kwargs(  # type: ignore[attr-defined]
+        arguments, until, limit = self._lm.modify_gen_kwargs(
             request.args[1],
             eos=self._eos(),
-            default_max_gen_toks=self.max_gen_toks,  # type: ignore[attr-defined]
+            default_max_gen_toks=self._lm.max_gen_toks,
         )
         if not given["do_sample"]:
             arguments["temperature"] = 0.0  # vLLM samples unless told, and the harness may not tell
@@ -134,34 +168,8 @@ class VLLMGeneration(PopulationLM):
         return arguments, until, limit
 
     def _eos(self) -> str:
-        tokenizer = self.tokenizer  # type: ignore[attr-defined]
-        return str(tokenizer.decode(self.eot_token_id) or tokenizer.eos_token or "")  # type: ignore[attr-defined]
+        tokenizer = self._lm.tokenizer
+        return str(tokenizer.decode(self._lm.eot_token_id) or tokenizer.eos_token or "")
 
     def _thinks(self) -> bool:
-        return bool(self.think_end_token)  # type: ignore[attr-defined]
-
-    def _generation_facts(self, request: Any) -> dict[str, Any]:
-        arguments, until, limit = self._resolve(request)
-        given = self._arguments(request)
-        facts = {**arguments, "until": until, "max_gen_toks": limit, "seed": given.get("seed")}
-        return {**facts, "ends": self._ends()}
-
-    def _ends(self) -> Any:
-        """The tokens that end a response, as the checkpoint's generation config names them."""
-        config = self._model_config.try_get_generation_config()  # type: ignore[attr-defined]
-        return [config.get("eos_token_id"), self.eot_token_id]  # type: ignore[attr-defined]
-
-    def _of_checkpoint(self, name: str) -> Any:
-        """Nothing: vLLM takes end tokens from it, and no other rule of when a text ends."""
-        return None
-
-    def _prompt_tokens(self, request: Any) -> list[int]:
-        limit = self._resolve(request)[2]
-        tokens, _ = maybe_truncate(
-            self.tok_encode(request.args[0]),  # type: ignore[attr-defined]
-            max_gen_toks=limit,
-            max_model_len=self.max_length,  # type: ignore[attr-defined]
-            side=self.truncation_side,  # type: ignore[attr-defined]
-            verbose=True,
-        )
-        return tokens or [self.prefix_token_id]  # type: ignore[attr-defined]
+        return bool(self._lm.think_end_token)

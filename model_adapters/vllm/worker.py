@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_weights import WeightReader
+from btrans_eval.model_adapters.vllm.weights import WeightReader
 from btrans_eval.population.norms import NormLayer, gain_rms, is_norm
 
 

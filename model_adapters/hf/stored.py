@@ -7,20 +7,23 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.config import OWN_ARGUMENTS, PopulationConfig, refuse_misspelled, split_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
+from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.response import Response
-from btrans_eval.model_adapters.hf import BTransHF
+from btrans_eval.model_adapters.hf.engine import HFEngine
+from btrans_eval.model_adapters.hf.lm import BTransHF
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.kept import Weights
 from btrans_eval.population.norms import find_norms
+from btrans_eval.population.population import Population
 from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
@@ -83,11 +86,11 @@ class StoredHF(BTransHF):
         self._digest = found
         self._outline = self._checkpoint.outline()
 
+    def _start(self) -> HFEngine:
+        return StoredEngine(self, lambda: self._digest)
+
     def _noisy_model(self) -> Any:
         return self._outline
-
-    def _fingerprint(self) -> str:
-        return self._digest
 
     def _resolve_noise(self, config: PopulationConfig) -> Resolved:
         sigma, scales, calibration = self._recalled(config)
@@ -119,30 +122,30 @@ class StoredHF(BTransHF):
             "generated"
         )
 
-    # ---------------------------------------------------------- in place of generating
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         return int(self.max_batch_size)
 
-    def _flows(self, request: Any) -> bool:
-        return True
 
-    def _flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        self._refuse()
+class StoredEngine(HFEngine):
+    """What a store's responses depend on, with nothing behind it that could make new ones."""
 
-    def _generate(self, batch: Sequence[Row]) -> list[Response]:
-        self._refuse()
+    def batching(self, request: Any) -> str:
+        return "none: from the store"
 
-    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse()
+    def become(self, population: Population, config: PopulationConfig) -> None:
+        super().become(population, config)
+        self._store = config.store
 
-    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse()
+    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+        raise self._gone()
 
-    def _refuse(self) -> NoReturn:
-        store = self.population_config.store
-        raise UserError(
-            f"from_store: a response left {store} while it was read, and no weights are loaded; "
-            "run the same command without from_store"
+    def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:
+        raise self._gone()
+
+    def _gone(self) -> UserError:
+        return UserError(
+            f"from_store: a response left {self._store} while it was read, and no weights are "
+            "loaded; run the same command without from_store"
         )
 
 

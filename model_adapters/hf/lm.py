@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import torch
-import transformers
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.config import (
@@ -17,29 +16,38 @@ from btrans_eval.config import (
 )
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.errors import UserError
-from btrans_eval.harness.memory import RowLimit
+from btrans_eval.harness.bridge import refuse_cache_hook
+from btrans_eval.harness.engine import Scored
 from btrans_eval.harness.ranks import Ranks, prepare_launch
-from btrans_eval.model_adapters.hf_generation import HFGeneration
-from btrans_eval.model_adapters.refill import Prepared, Unfit
+from btrans_eval.harness.response import Response
+from btrans_eval.harness.runner import Runner
+from btrans_eval.model_adapters.hf.engine import HFEngine
 from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.population import Population
 
 logger = logging.getLogger(__name__)
 
 
-class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
+class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
     """A population of one transformers model under lm_eval.
 
     Takes every argument of ``HFLM`` and those of ``btrans_eval.config.PopulationConfig``.
+
+    Attributes:
+        engine: what generates.
+        runner: who answers.
 
     Raises:
         UserError: on an argument outside its range, before the model is loaded.
     """
 
+    engine: HFEngine
+    runner: Runner
+
     def __new__(cls, *args: Any, **arguments: Any) -> BTransHF:
         kind = cls
         if arguments.get("from_store") and cls is BTransHF:
-            from btrans_eval.model_adapters.hf_stored import StoredHF as kind
+            from btrans_eval.model_adapters.hf.stored import StoredHF as kind
         return super().__new__(kind)  # type: ignore[no-any-return]
 
     def __init__(self, pretrained: Any = None, **arguments: Any) -> None:
@@ -51,7 +59,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             if not {"sigma", "kl"} & set(own) and own.get("prior", "isotropic") == "isotropic":
                 own["sigma"] = SIGMA  # known: the demo needs no calibration
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
-        self.population_config = config = PopulationConfig(**own)
+        config = PopulationConfig(**own)
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")
         # HFLM's own default, cuda, fails on a machine without
@@ -59,10 +67,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
         prepare_launch()
         super().__init__(pretrained, **others)
         self._ranks = Ranks.of(self)
-        self._logits_cache = self.logits_cache
-        self._row_limit = RowLimit()
-        self._batch_sizes = {}
-        self._prepared: dict[str, Prepared | Unfit] = {}
+        self.engine = self._start()
         self.become(config, config.responses)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
@@ -72,10 +77,9 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             config: the population.
             responses: JSON-lines file for every member's response, or None.
         """
-        self.population_config = config
         found = self._resolve_noise(config)
-        sigma, scales, self._calibration = self._ranks.from_first(found)
-        self._population = Population(
+        sigma, scales, calibration = self._ranks.from_first(found)
+        population = Population(
             self._noisy_model(),
             sigma=sigma,
             mu=config.mu,
@@ -86,37 +90,64 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             seed=config.seed,
             scales=scales,
         )
-        # continuations that share a row have different contexts
-        self.logits_cache = self._logits_cache and config.noise_from == "prompt"
-        self._open_files(config, responses)
+        before = getattr(self, "runner", None)
+        self.runner = Runner(
+            self.engine, population, config, self._ranks, calibration, responses, before
+        )
+
+    @property
+    def population_config(self) -> PopulationConfig:
+        """The population that answers, as the user gave it."""
+        return self.runner.config
+
+    # ---------------------------------------------------- what `StoredHF` has otherwise
+    def _start(self) -> HFEngine:
+        return HFEngine(self, lambda: fingerprint.of_model(self.model))
 
     def _resolve_noise(self, config: PopulationConfig) -> calibrate.Resolved:
-        with self._bound(None):
-            return calibrate.resolve(self.model, self.tokenizer, config)
+        return calibrate.resolve(self.model, self.tokenizer, config)
 
     def _noisy_model(self) -> Any:
         """The model whose layers noise is added to."""
         return self.model
 
-    def _fingerprint(self) -> str:
-        return fingerprint.of_model(self.model)
+    # ------------------------------------------------------------ what the harness asks
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Response]:
+        """Responses of the members, or the one that stands for them where a task wants one."""
+        return self.runner.generate(requests, disable_tqdm)
 
-    def _engine_facts(self) -> dict[str, Any]:
-        """What responses depend on, apart from the members and the request."""
-        config = self.model.config
-        return {
-            "engine": "transformers " + ".".join(transformers.__version__.split(".")[:2]),
-            "model": self._fingerprint(),
-            "tokenizer": fingerprint.of_tokenizer(self.tokenizer),
-            "dtype": str(self.model.dtype),
-            "autocast": str(self.mixed_precision_dtype),
-            "softmax_dtype": str(self.softmax_dtype),
-            "quantization": getattr(config, "quantization_config", None),
-            "attention": getattr(config, "_attn_implementation", None),
-            "experts": getattr(config, "_experts_implementation", None),
-            "think_end_token": self.think_end_token,
-            "max_length": self.max_length,
-        }
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
+        """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
+        return self.runner.loglikelihood(super().loglikelihood, requests, disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Posterior predictive of whole documents: log of the members' mean likelihood."""
+        return self.runner.loglikelihood_rolling(
+            super().loglikelihood_rolling, requests, disable_tqdm
+        )
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the harness writes into the results file, with what the population really was."""
+        return {**super().get_model_info(), "btrans": self.runner.info()}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Refuse the harness's response cache, which cannot tell members apart."""
+        refuse_cache_hook(cache_hook)
+        super().set_cache_hook(cache_hook)
+
+    # ------------------------------------- what the harness's methods call back for tokens
+    def _loglikelihood_tokens(
+        self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[Scored]:
+        return self.runner.score_tokens(requests, disable_tqdm, override_bs)
+
+    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with self.engine.rows_bound(inps):
+            return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
+        with self.engine.answering(None):  # the search runs the model as it is
+            return super()._detect_batch_size(*args, **kwargs)
 
     # ------------------------------------------------------------------ loading
     def _get_config(self, pretrained: str, *args: Any, **kwargs: Any) -> None:
@@ -141,15 +172,3 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
                 raise
             name = str(error).rsplit("'", 2)[1]
             raise UserError(f"{name}: no such model argument ({error})") from error
-
-    # -------------------------------------------------------------- loglikelihoods
-    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
-        with self._bound(None):  # the search runs the model as it is
-            return super()._detect_batch_size(*args, **kwargs)
-
-    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if self._bound_member is None:
-            return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]
-        members = [self._bound_member] * inps.shape[0]
-        with self._population.members(members, self._first_noisy(inps.tolist())):
-            return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from vllm import SamplingParams, TokensPrompt
 
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_engine import Engines
+from btrans_eval.model_adapters.vllm.replicas import Engines
 from btrans_eval.population import noise as noises
 from btrans_eval.population.norms import NormLayer
 from btrans_eval.population.population import Population

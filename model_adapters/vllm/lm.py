@@ -8,19 +8,14 @@ responses have seeds of their own, keyed as in ``btrans-hf``; vLLM's draws diffe
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import transformers
 from torch import Tensor
 
-from btrans_eval.model_adapters.vllm_stock import PLATFORM, StockVLLM  # says where vLLM is missing
+from btrans_eval.model_adapters.vllm.stock import StockVLLM  # says where vLLM is missing
 
 # isort: split
-import vllm
-from vllm import SamplingParams, TokensPrompt
-
 from btrans_eval.config import (
     OWN_ARGUMENTS,
     PopulationConfig,
@@ -28,14 +23,15 @@ from btrans_eval.config import (
     split_arguments,
 )
 from btrans_eval.errors import UserError
-from btrans_eval.harness.memory import RowLimit
-from btrans_eval.harness.ranks import Ranks
-from btrans_eval.model_adapters import vllm_setup as setup
-from btrans_eval.model_adapters.vllm_engine import Engines, OneEngine, Replicas
-from btrans_eval.model_adapters.vllm_generation import SCHEME, VLLMGeneration
-from btrans_eval.model_adapters.vllm_noise import Noise
-from btrans_eval.population import fingerprint
-from btrans_eval.population.checkpoint import Checkpoint, of_folder
+from btrans_eval.harness.bridge import refuse_cache_hook
+from btrans_eval.harness.engine import Scored
+from btrans_eval.harness.response import Response
+from btrans_eval.harness.runner import Runner
+from btrans_eval.model_adapters.vllm import setup
+from btrans_eval.model_adapters.vllm.engine import VLLMEngine
+from btrans_eval.model_adapters.vllm.noise import Noise
+from btrans_eval.model_adapters.vllm.replicas import Engines, OneEngine, Replicas
+from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.norms import NormLayer, find_norms
 from btrans_eval.population.population import Population
 
@@ -45,11 +41,9 @@ _PIECES = 4
 """Prompts handed to vLLM at once, as a multiple of what it runs at once: the engine runs empty
 once for each, and what it has finished by then is stored."""
 _USUAL_SEQUENCES = 256
-_SWITCHES = ("VLLM_BATCH_INVARIANT", "VLLM_USE_V2_MODEL_RUNNER")
-"""Environment variables of vLLM that change how tokens are computed or drawn."""
 
 
-class BTransVLLM(VLLMGeneration, StockVLLM):
+class BTransVLLM(StockVLLM):
     """A population of one model in vLLM under lm_eval.
 
     Takes every argument of the harness's ``VLLM`` and those of
@@ -74,16 +68,15 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         self._calibrations = setup.Calibrations(checkpoint, self._model_config.dtype, others)
         self._outline = checkpoint.outline()
         self._populate(config)  # what can be refused is refused before the model is loaded
-        self._adapter_path = others.get("lora_local_path")
         is_noisy = not setup.is_stock(config)
         engine = {**setup.scheduling(others), **others, **setup.extension(is_noisy, others)}
         super().__init__(self.pretrained, **engine)
-        self._engines = self._start()
-        self._noise = Noise(self._engines, self._model_config.get_vocab_size())
-        self._is_noisy = is_noisy
-        self._ranks = Ranks()
-        self._row_limit = RowLimit()
-        self.rows_at_once = self._count_rows()
+        engines = self._start()
+        self._noise = Noise(engines, self._model_config.get_vocab_size()) if is_noisy else None
+        self.engine = VLLMEngine(
+            self, engines, self._noise, self._model_config,
+            others.get("lora_local_path"), self._count_rows(),
+        )  # fmt: skip
         self.become(config, config.responses)
 
     def become(self, config: PopulationConfig, responses: str | None) -> None:
@@ -94,25 +87,30 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             responses: JSON-lines file for every member's response, or None.
         """
         setup.refuse_unsupported(config)
-        if not (self._is_noisy or setup.is_stock(config)):
-            raise UserError("sigma: vLLM was started without noise; start it again with noise")
-        self.population_config = config
         gains = None
         if not setup.is_stock(config):
+            if self._noise is None:
+                raise UserError("sigma: vLLM was started without noise; start it again with noise")
             layers = find_norms(self._outline, config.norms)
             setup.refuse_reordered(self._config, layers)
             self._noise.find(layers, self._weights_of(layers))
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
-        self._populate(config, gains)
-        self._open_files(config, responses)
+        population, calibration = self._populate(config, gains)
+        before = getattr(self, "runner", None)
+        self.runner = Runner(self.engine, population, config, None, calibration, responses, before)
 
-    def _populate(self, config: PopulationConfig, gains: Mapping[str, float] | None = None) -> None:
-        """Make the population; without the gains, one that only shows that it can be made."""
-        sigma, scales, self._calibration = self._calibrations.resolve(config)
+    def _populate(
+        self, config: PopulationConfig, gains: Mapping[str, float] | None = None
+    ) -> tuple[Population, dict[str, Any] | None]:
+        """The population, and how sigma was found.
+
+        Without the gains, a population that only shows that it can be made.
+        """
+        sigma, scales, calibration = self._calibrations.resolve(config)
         if config.prior in ("scaled", "balanced") and scales is None:
             names = [layer.name for layer in find_norms(self._outline, config.norms)]
             scales = dict(gains or dict.fromkeys(names, 1.0))
-        self._population = Population(
+        population = Population(
             self._outline,
             sigma=sigma,
             mu=config.mu,
@@ -121,6 +119,48 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             seed=config.seed,
             scales=scales,
         )
+        return population, calibration
+
+    @property
+    def population_config(self) -> PopulationConfig:
+        """The population that answers, as the user gave it."""
+        return self.runner.config
+
+    # ------------------------------------------------------------ what the harness asks
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Response]:
+        """Responses of the members, or the one that stands for them where a task wants one."""
+        return self.runner.generate(requests, disable_tqdm)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
+        """Posterior predictive over the members: (log mean likelihood, most are greedy)."""
+        return self.runner.loglikelihood(super().loglikelihood, requests, disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Posterior predictive of whole documents: log of the members' mean likelihood."""
+        return self.runner.loglikelihood_rolling(
+            super().loglikelihood_rolling, requests, disable_tqdm
+        )
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What the harness writes into the results file, with what the population really was."""
+        return {**super().get_model_info(), "btrans": self.runner.info()}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Refuse the harness's response cache, which cannot tell members apart."""
+        refuse_cache_hook(cache_hook)
+        super().set_cache_hook(cache_hook)
+
+    # ------------------------------------- what the harness's methods call back for tokens
+    def _loglikelihood_tokens(
+        self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[Scored]:
+        return self.runner.score_tokens(requests, disable_tqdm, override_bs)
+
+    def _model_generate(
+        self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
+    ) -> list[Any]:
+        # texts are the runner's: the harness's methods ask only for tokens to be scored
+        return self.engine.read(requests)
 
     @property
     def max_length(self) -> int:
@@ -157,56 +197,3 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
                 "--batch_size auto", self.batch_size, at_once,
             )  # fmt: skip
         return int(self.batch_size)
-
-    def _model_generate(
-        self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
-    ) -> list[Any]:
-        """As the harness's, answered by the member that is bound."""
-        if not generate or sampling_params is None:
-            sampling_params = SamplingParams(
-                temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False
-            )
-        if not isinstance(sampling_params, list):
-            sampling_params = [sampling_params] * len(requests)
-        if self._is_noisy:
-            salt = self._noise.hold(self._population, self._bound_member)
-            prompts = [TokensPrompt(prompt_token_ids=each, cache_salt=salt) for each in requests]
-        else:
-            prompts = [TokensPrompt(prompt_token_ids=each) for each in requests]
-        return self._engines.generate(prompts, sampling_params, self.lora_request)
-
-    def _batches_of(
-        self, requests: Sequence[Any], groups: list[list[int]], override_bs: int | None
-    ) -> list[list[list[int]]]:
-        """Longest first, in pieces after which scores are stored; a group is one request."""
-
-        def length(group: list[int]) -> int:
-            _, context, continuation = requests[group[0]]
-            return len(context + continuation)
-
-        order, size = sorted(groups, key=length, reverse=True), self.rows_at_once
-        return [order[start : start + size] for start in range(0, len(order), size)]
-
-    # ------------------------------------------------------------------- the store
-    def _engine_facts(self) -> dict[str, Any]:
-        """What responses depend on, apart from the members and the request."""
-        model, path = self._model_config, self._adapter_path
-        return {
-            "engine": f"vllm {vllm.__version__}",
-            "transformers": ".".join(transformers.__version__.split(".")[:2]),
-            "switches": {name: os.environ[name] for name in _SWITCHES if name in os.environ},
-            "platform": PLATFORM,
-            "model": [
-                fingerprint.of_parts(self._config, ()),
-                *self._engines.tell("btrans_fingerprint")[0],
-            ],
-            "tokenizer": fingerprint.of_tokenizer(self.tokenizer),
-            "adapter": None if path is None else of_folder(path),
-            "dtype": str(model.dtype),
-            "quantization": model.quantization,
-            "arguments": setup.facts(self.model_args),
-            "seeds": SCHEME,
-            "think_end_token": self.think_end_token,
-            "max_length": self.max_length,
-            "truncation_side": self.truncation_side,
-        }
