@@ -17,6 +17,7 @@ from real import members, results, samples
 
 from btrans_eval.cli import main
 from btrans_eval.errors import UserError
+from btrans_eval.harness.answering import Answering
 from btrans_eval.model_adapters.hf import BTransHF
 from btrans_eval.model_adapters.hf.stored import StoredHF
 from btrans_eval.population import fingerprint
@@ -333,7 +334,9 @@ def test_a_response_that_leaves_the_store_meanwhile_is_not_made_up(place, tmp_pa
     path = str(tmp_path / "s.db")
     population_lm(str(place / "model"), store=path).generate_until(generation())
     lm = population_lm(str(place / "model"), store=path, from_store=True)
-    monkeypatch.setattr(StoredHF, "_check_complete", lambda *a: remove_one(Path(path), "responses"))
+    monkeypatch.setattr(
+        Answering, "_check_complete", lambda *a: remove_one(Path(path), "responses")
+    )
     with pytest.raises(UserError, match="from_store: a response left"):
         lm.generate_until(generation())
 
