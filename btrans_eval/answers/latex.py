@@ -35,6 +35,10 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
      r"protect|rm|bf|it)(?![A-Za-z])", ""),
     (r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|it|sf)|operatorname\*?) *\{",
      r"\\text{"),
+    # of multiple choice; letters upright or not are the same choices
+    (r"\\text\{ *(\(?[A-Z]\)?(?: *(?:[,;]|,? *and\b|,? *or\b) *\(?[A-Z]\)?)+) *\}", r"\1"),
+    (r"[\[(] *\\begin\{(?:array\} *\{[lcr| ]*|matrix)\}", r"\\begin{pmatrix}"),
+    (r"\\end\{(?:array|matrix)\} *[\])]", r"\\end{pmatrix}"),
     (r"_ *(\{ *)?\\text\{ *([A-Za-z]+) *\}(?(1) *\})", r"_{\2}"),
     (r"\\text\{ *([-\d.,]+|[ei]) *\}", r"\1"),  # a number set upright; Euler's e, the imaginary i
     (r"\\(?:mathbf|boldsymbol|bm) *\{([^{}]{2,}|\d)\}", r"\1"),
