@@ -31,7 +31,10 @@ _NO_FORMULA = re.compile(
 )
 _OPERATOR_AT_END = re.compile(r"[-+*/=^_({\[,&]$")
 _SOLID = re.compile(r"[0-9=]|\\(?:[dt]?frac|sqrt|pi|infty|text|begin|emptyset|varnothing)")
-_TRAILER = re.compile(r"(?: [a-z]+){1,2}[.!]|[\s.!)*]*")  # a unit, or marks
+_TRAILER = re.compile(  # a unit, what it is, or marks
+    r"(?: [a-z]+){1,2}[.!]| is (?:the|our|my) (?:final |correct )?(?:answer|solution)[.!]?"
+    r"|[\s.!)*]*"
+)
 
 
 def extract_latex(text: str) -> str | None:

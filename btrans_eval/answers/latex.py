@@ -31,6 +31,9 @@ _FUNCTIONS = (
 )
 _ARGUMENT = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 _RULES = [(re.compile(pattern), by) for pattern, by in (
+    # escaped once more, as in JSON; a new row before a command has three
+    (r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|leq?|geq?|pi|cdot|times|text|infty|circ|in|cup)"
+     r"(?![A-Za-z]))", r"\\"),
     (r"\\(?:left|right)(?:\.|(?![A-Za-z]))|\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|n?o?limits|"
      r"protect|rm|bf|it)(?![A-Za-z])", ""),
     (r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|it|sf)|operatorname\*?) *\{",
@@ -45,7 +48,7 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"(?<=\d)(?:\{,\}|, ?\\!|\\!|\\,) *(?=\d{3}(?!\d))", ""),  # thousands
     (r"\\[!]", ""),
     (r"(?<!\\)\\[()\[\]]|(?<!\\)\$|\\boxed(?=\{)", ""),
-    (r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])|\\hspace *\{[^{}]*\}|\s+",
+    (r"(?<!\\)\\[,;:> ]|~|\\q?quad|\\thinspace(?![A-Za-z])|\\hspace *\{[^{}]*\}|\s+",
      " "),
     (r"(?<![\\A-Za-z])(?:np\.|math\.)?(" + _FUNCTIONS + r")(?![A-Za-z])", r"\\\1"),
     (r"(?<![\\A-Za-z])(?:infinity|oo)(?![A-Za-z])", r"\\infty "),
@@ -68,7 +71,7 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"\\(?:times|ast|cdotp?)(?![A-Za-z])|\*", r"\\cdot "),
     (r"\\div(?![A-Za-z])", "/"),
     (r"\\lg(?![A-Za-z])", r"\\log "),
-    (r"\\degrees?(?![A-Za-z])|\^ *(?:\{ *)?\\circ(?![A-Za-z])(?: *\})?", r"^{\\circ}"),
+    (r"\\degrees?(?![A-Za-z])|\^ *(\{ *)?\\circ(?![A-Za-z])(?(1) *\})", r"^{\\circ}"),
     (r"(\^|_) *(\d+|-\d+|\\[A-Za-z]+|[A-Za-z])", r"\1{\2}"),
     (r"(\^|_) *\(([^()]*)\)", r"\1{\2}"),
     (r"\\sqrt *(\d+|[A-Za-z]|\\[A-Za-z]+)", r"\\sqrt{\1}"),
@@ -78,8 +81,8 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"\\(frac|sqrt|text|binom) +(?=[{\[])", r"\\\1"),
     (r"(" + _ARGUMENT + r") +(?=\{)", r"\1"),
     (r",? *\\text\{ *(?:and|or) *\}|,? +(?:and|or)(?= )(?![^{]*\})", ","),
-    (r"\A\s*\{([^{}]*)\}\s*\Z", r"\1"),
-    (r"(?:\s|(?<!\\)[.;,]|\\\\)+\Z", ""),
+    (r"(?<=\)) *(?:and|or) *(?=\()", ","),
+    (r"(?:\s|(?<!\\)[.;,]|\\+(?=\s*\Z))+\Z", ""),
 )]  # fmt: skip
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.S)
@@ -99,7 +102,10 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
     for pattern, by in _RULES:
         text = pattern.sub(by, text)
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    while text[:1] == "{" and text[-1:] == "}" and is_paired(text[1:-1]):  # only groups
+        text = text[1:-1].strip()
+    return text
 
 
 def squeeze(text: str) -> str:

@@ -21,7 +21,7 @@ from btrans_eval.answers.terms import Term, exact, is_name, named, number_term, 
 from btrans_eval.answers.units import split_unit
 
 _BRACKETS = re.compile(r"(\\\{|\\langle|[(\[])(.*?)(\\\}|\\rangle|[)\]])", re.S)
-_MATRIX = re.compile(r"\\begin\{[pb]matrix\}(.*)\\end\{[pb]matrix\}", re.S)
+_MATRIX = re.compile(r"\\begin\{[pb]matrix\}((?:(?!\\end).)*)\\end\{[pb]matrix\}", re.S)
 _PAIRS = ("{}", "<>", "()", "[]", "(]", "[)")
 _ORDER = re.compile(r"(\\[lg]e(?![A-Za-z])|[<>])")
 _FLIP = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}

@@ -39,7 +39,9 @@ _UPRIGHT = re.compile(
     rf"(.*[^\s\\])\s*((?<![\^_])(?:\\text\{{[^{{}}]*\}}{_POWER}(?:\s*(?:/|\\cdot)\s*)?)+)", re.S
 )
 _PERCENT = re.compile(
-    r"(.+?)\s*(?:\\?%|\\text\{ *(?:\\?%|percent|percentage|per cent) *\}|\bpercent)", re.S
+    r"(.+?)\s*(?:\\?%|\\text\{ *(?:\\?%|percent|percentage|per cent) *\}"
+    r"|\b(?:percent(?:age)?|pct))",
+    re.S,
 )
 _DEGREES = re.compile(r"(.*[^\s\\])\s*\^\{\\circ\}\s*(?:\\text\{ *([CFK]) *\}|([CFK]))?", re.S)
 _CURRENCY = re.compile(r"([-+]?)\s*(\\\$|€|£)\s*(-?)\s*(\.?\d.*)", re.S)
