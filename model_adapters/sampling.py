@@ -12,6 +12,8 @@ from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -102,10 +104,17 @@ class RowByRow:
     Args:
         padding: padding tokens on the left of each row.
         streams: where row i draws its tokens from; None: the best token.
+        ended: one more reason to end the batch.
     """
 
-    def __init__(self, padding: Sequence[int], streams: Sequence[Stream] | None) -> None:
+    def __init__(
+        self,
+        padding: Sequence[int],
+        streams: Sequence[Stream] | None,
+        ended: StoppingCriteria | None = None,
+    ) -> None:
         self._padding, self._streams = padding, streams
+        self._ended = [] if ended is None else [ended]
 
     def __call__(
         self,
@@ -128,7 +137,7 @@ class RowByRow:
         return model._sample(
             input_ids,
             logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=stopping_criteria,
+            stopping_criteria=StoppingCriteriaList([*stopping_criteria, *self._ended]),
             generation_config=generation_config,
             **model_kwargs,
         )

@@ -9,6 +9,7 @@ import pytest
 import small_checkpoints
 import transformers
 from engine import PROMPTS, cloned, generation, instance, population_lm
+from thinking import CASES, END, LIMIT
 from vllm_lm import become, close, said, vllm_lm, words
 
 from btrans_eval.config import PopulationConfig
@@ -261,6 +262,40 @@ def test_a_response_cut_while_thinking_is_truncated(lm, monkeypatch):
             text=text, token_ids=[5, 6], finish_reason=reason, stop_reason="x"
         )
         assert lm._response(output, ["\n\n"]).truncated == truncated
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_response_of_a_thinking_model_is_btrans_hfs(lm, monkeypatch, case):
+    """What vLLM says goes on to the end token or the limit."""
+    monkeypatch.setattr(lm, "think_end_token", END)
+    monkeypatch.setattr(lm, "enable_thinking", None if case.may_think else False)
+    words = [*case.said.split(), *["w5"] * LIMIT][:LIMIT]
+    ended = "</s>" in words
+    words = words[: words.index("</s>") + 1] if ended else words
+    output = types.SimpleNamespace(
+        text=" ".join(words[: len(words) - ended]),
+        token_ids=lm.tokenizer.convert_tokens_to_ids(words),
+        finish_reason="stop" if ended else "length",
+        stop_reason=None,
+    )
+    response = lm._response(output, [*dict.fromkeys([*case.until, "</s>"])])
+    assert (str(response), response.tokens) == (case.text, case.tokens)
+    assert response.truncated == case.truncated
+
+
+@pytest.mark.parametrize(
+    "end, until",
+    [("w44", ["w13", "w56", "w3"]), ("w13", ["w44 w", "w5", "w20"]), ("w5 w", ["w9", "w1"])],
+    ids=str,
+)
+def test_thinking_members_are_those_of_btrans_hf(lm, checkpoint, monkeypatch, end, until):
+    arguments = {**GREEDY, "until": until, "max_gen_toks": 40}
+    monkeypatch.setattr(lm, "think_end_token", end)
+    other = hf_of(lm, checkpoint, think_end_token=end)
+    ours = said(lm, PROMPTS, arguments)
+    assert ours == said(other, PROMPTS, arguments)
+    assert ours != said(hf_of(lm, checkpoint), PROMPTS, arguments)
+    assert {truncated for _, _, truncated in ours} == {True, False}
 
 
 def test_a_continuation_longer_than_the_context_is_refused_and_not_scored_in_part(lm, checkpoint):
