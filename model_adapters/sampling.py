@@ -114,7 +114,7 @@ class RowByRow:
         ended: StoppingCriteria | None = None,
     ) -> None:
         self._padding, self._streams = padding, streams
-        self._ended = [] if ended is None else [ended]
+        self._ended = ended
 
     def __call__(
         self,
@@ -134,10 +134,12 @@ class RowByRow:
             generation_config.do_sample = False  # a copy; the draw leaves one token to take
         else:
             processors.append(_Finite())
+        if self._ended is not None:
+            stopping_criteria = StoppingCriteriaList([*stopping_criteria, self._ended])
         return model._sample(
             input_ids,
             logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=StoppingCriteriaList([*stopping_criteria, *self._ended]),
+            stopping_criteria=stopping_criteria,
             generation_config=generation_config,
             **model_kwargs,
         )

@@ -112,19 +112,22 @@ class VLLMGeneration(PopulationLM):
         may_think = self.enable_thinking is not False  # type: ignore[attr-defined]
         waits = has_to_wait(end, until, self._eos())
         thinks = end if waits and (may_think or str(end) in output.text) else None
-        place = stop_place(output.text, until, thinks)
-        text = postprocess_generated_text(output.text[:place], until, end)
         # an end token is the last of the tokens, and no part of the response
         by_token = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         count = len(output.token_ids) - by_token
+        place = stop_place(output.text, until, thinks)
+        truncated = output.finish_reason == "length" and place is None
         if waits and place is not None:
 
-            def has_stopped(length: int) -> bool:
+            def rest(length: int) -> int | None:
+                """How much stands behind the stop string in the first so many tokens."""
                 said = self.tokenizer.decode(list(output.token_ids[:length]))  # type: ignore[attr-defined]
-                return stop_place(said, until, thinks) is not None
+                found = stop_place(said, until, thinks)
+                return None if found is None else len(said) - found
 
-            count = first_prefix(count, has_stopped)
-        truncated = output.finish_reason == "length" and place is None
+            count = first_prefix(count, lambda length: rest(length) is not None)
+            place += rest(count) or 0  # the last token is part of the response, as in `btrans-hf`
+        text = postprocess_generated_text(output.text[:place], until, end)
         return Response(text, count, truncated)
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:

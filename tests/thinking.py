@@ -43,6 +43,8 @@ CASES = {
     "after, the second of two": Case("w5 w11 w7 w12 w9", ("w9", "w12"), "w7 ", 4),
     "after, one within the other": Case("w5 w11 w7 w9 w10 w6", ("w9 w10", "w9"), "w7 ", 4),
     "after, at the limit": Case("w5 w6 w7 w8 w5 w11 w6 w7 w9", ("w9",), "w6 w7 ", 9),
+    "after, in a part of a word": Case("w5 w11 w7 w12 w6", ("w1",), "w7 ", 4),
+    "after, and into a new end": Case("w5 w11 w7 w11 w8 w6", ("7 w1",), "", 4),
     "after no thoughts": Case("w11 w7 w9", ("w9",), "w7 ", 3),
     # ... on both sides
     "inside and after": Case("w5 w9 w11 w7 w9 w6", ("w9",), "w7 ", 5),

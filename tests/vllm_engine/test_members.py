@@ -347,6 +347,16 @@ def test_what_was_used_stands_in_the_results(lm):
 
 
 # ---------------------------------------------------------------------- without noise
+# the model itself says to PROMPTS
+#   w56 w48 w35 w61 w18 w48 w52 w53 w19 w12
+#   w61 w19 w9 w61 w27 w30 w52 w28 w48 w5 w40 w7 w52 w25 w18 w44 w54 w19 w25 w48 w27 w22 w42 w47
+#   w21 w58 w38 w3 w20 w42 w27 w34 w40 w9 w16 w63 w31 w31 w40 w5 w18 w60 w52 w5 w18 w9 w20 …
+#   w63 w32 w32 w32 w32 w32
+STOPS_INSIDE = {"until": ["w19", "w18"], "max_gen_toks": 40, "do_sample": False}
+STOP_BETWEEN = {**STOPS_INSIDE, "until": ["w48"]}
+"""In the thoughts, in the answer, and after that it thinks again: the harness's takes the last."""
+
+
 def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
     close(engine)  # the last test of this engine: two of them need twice the memory
     quiet = vllm_lm(checkpoint, sigma=0.0)
@@ -356,6 +366,9 @@ def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
         values = quiet.loglikelihood(scored("loglikelihood", PAIRS))
         documents = scored("loglikelihood_rolling", [(" ".join(PROMPTS),)])
         rolling = quiet.loglikelihood_rolling(documents)
+        quiet.think_end_token = "w52"
+        thought = quiet.generate_until(generation(PROMPTS, STOPS_INSIDE))
+        (twice,) = quiet.generate_until(generation(PROMPTS[1:2], STOP_BETWEEN))
         with pytest.raises(UserError, match="sigma: vLLM was started without noise"):
             quiet.become(PopulationConfig(sigma=0.1), None)
     finally:
@@ -368,5 +381,9 @@ def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
         assert repeated == [text for text in texts for _ in range(2)]
         assert values == stock.loglikelihood(scored("loglikelihood", PAIRS))
         assert rolling == stock.loglikelihood_rolling(documents)
+        stock.think_end_token = "w52"
+        assert thought == stock.generate_until(generation(PROMPTS, STOPS_INSIDE))
+        (other,) = stock.generate_until(generation(PROMPTS[1:2], STOP_BETWEEN))
+        assert (words(twice), words(other)) == ("w28", "w25 w18 w44 w54 w19 w25")
     finally:
         close(stock)
