@@ -52,7 +52,9 @@ class HFGeneration(PopulationLM):
             padding = (mask == 0).sum(1).tolist()
             streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
             arguments["custom_generate"] = RowByRow(padding, streams, ended)
-        elif ended is not None:  # without: bit for bit `hf`'s own
+        elif (
+            ended is not None
+        ):  # else nothing is given that `hf` does not give: bit for bit its own
             arguments["custom_generate"] = StockUntil(ended)
         starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
         with self._population.members([row.member for row in batch], starts):

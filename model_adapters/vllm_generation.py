@@ -115,19 +115,20 @@ class VLLMGeneration(PopulationLM):
         # an end token is the last of the tokens, and no part of the response
         by_token = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         count = len(output.token_ids) - by_token
-        place = stop_place(output.text, until, thinks)
+        said = output.text
+        place = stop_place(said, until, thinks)
         truncated = output.finish_reason == "length" and place is None
         if waits and place is not None:
 
             def rest(length: int) -> int | None:
                 """How much stands behind the stop string in the first so many tokens."""
-                said = self.tokenizer.decode(list(output.token_ids[:length]))  # type: ignore[attr-defined]
-                found = stop_place(said, until, thinks)
-                return None if found is None else len(said) - found
+                text = self.tokenizer.decode(list(output.token_ids[:length]))  # type: ignore[attr-defined]
+                found = stop_place(text, until, thinks)
+                return None if found is None else len(text) - found
 
             count = first_prefix(count, lambda length: rest(length) is not None)
-            place += rest(count) or 0  # the last token is part of the response, as in `btrans-hf`
-        text = postprocess_generated_text(output.text[:place], until, end)
+            said = said[: place + (rest(count) or 0)]  # the last token whole, as in `btrans-hf`
+        text = postprocess_generated_text(said, until, end)
         return Response(text, count, truncated)
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:
