@@ -19,6 +19,7 @@ from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks, prepare_launch
+from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf_generation import HFGeneration
 from btrans_eval.model_adapters.refill import Prepared, Unfit
 from btrans_eval.population import calibrate, fingerprint
@@ -52,6 +53,7 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
                 own["sigma"] = SIGMA  # known: the demo needs no calibration
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
         self.population_config = config = PopulationConfig(**own)
+        self._asked_end = others.get("think_end_token")
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")
         # HFLM's own default, cuda, fails on a machine without
@@ -114,7 +116,9 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             "quantization": getattr(config, "quantization_config", None),
             "attention": getattr(config, "_attn_implementation", None),
             "experts": getattr(config, "_experts_implementation", None),
-            "think_end_token": self.think_end_token,
+            "think_end_token": thoughts.fact(
+                self.think_end_token, self.enable_thinking is not False
+            ),
             "max_length": self.max_length,
         }
 
@@ -132,6 +136,10 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             raise UserError(
                 f"pretrained: must be a decoder-only model, but {pretrained} is an encoder-decoder"
             )
+
+    def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
+        super()._create_tokenizer(*args, **kwargs)
+        thoughts.refuse_special(self._asked_end, self.tokenizer)
 
     def _create_model(self, pretrained: str, *args: Any, **kwargs: Any) -> None:
         try:

@@ -20,6 +20,7 @@ from btrans_eval.model_adapters.capacity import rows_that_fit
 from btrans_eval.model_adapters.ending import Ending
 from btrans_eval.model_adapters.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
 from btrans_eval.model_adapters.sampling import RowByRow
+from btrans_eval.model_adapters.stopping import AllDone, StockUntil
 from btrans_eval.population.streams import Stream
 from btrans_eval.store.keys import canonical
 
@@ -41,12 +42,20 @@ class HFGeneration(PopulationLM):
     def _generate(self, batch: Sequence[Row]) -> list[Response]:
         """One text per row, each of its own member."""
         request = batch[0].question.request
+        ending = self._ending(request)
         until, limit, arguments = self._resolve(request)
         tokens, mask = self._pad([self._prompt_tokens(row.question.request) for row in batch])
-        if not (self._population.is_stock and not arguments["do_sample"]):  # bit for bit `hf`'s own
+        ended = None
+        if ending.waits:
+            until, ended = [], AllDone([ending.watch() for _ in batch])
+        if not (self._population.is_stock and not arguments["do_sample"]):
             padding = (mask == 0).sum(1).tolist()
             streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
-            arguments["custom_generate"] = RowByRow(padding, streams)
+            arguments["custom_generate"] = RowByRow(padding, streams, ended)
+        elif (
+            ended is not None
+        ):  # else nothing is given that `hf` does not give: bit for bit its own
+            arguments["custom_generate"] = StockUntil(ended)
         starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
         with self._population.members([row.member for row in batch], starts):
             output = self._model_generate(
@@ -56,7 +65,6 @@ class HFGeneration(PopulationLM):
                 max_length=tokens.shape[1] + limit,
                 **arguments,
             )
-        ending = self._ending(request)
         return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
 
     def _flows(self, request: Any) -> bool:
@@ -121,7 +129,7 @@ class HFGeneration(PopulationLM):
             if id(question) not in prompts:
                 prompts[id(question)] = self._prompt_tokens(question.request)
             stream = self._stream_of(row) if sampled else None
-            return Text(place, row.member, prompts[id(question)], stream, ending.is_done)
+            return Text(place, row.member, prompts[id(question)], stream, ending.watch())
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
             batch = Refill(self.model, prepared, self._bind, places, ending.limit)
@@ -153,8 +161,7 @@ class HFGeneration(PopulationLM):
         for name in {*arguments} - {*known, "until", "max_gen_toks"}:
             refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
             raise UserError(f"{name}: transformers knows no such generation argument")
-        end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        until = handle_stop_sequences(arguments.pop("until", None), eos=end)
+        until = handle_stop_sequences(arguments.pop("until", None), eos=self._end_text())
         return until, arguments.pop("max_gen_toks"), arguments
 
     def _generation_facts(self, request: Any) -> dict[str, Any]:
@@ -205,7 +212,12 @@ class HFGeneration(PopulationLM):
             limit,
             frozenset(self._end_tokens()),
             self.think_end_token,
+            self._end_text(),
+            self.enable_thinking is not False,
         )
+
+    def _end_text(self) -> str:
+        return str(self.tok_decode(self.eot_token_id, skip_special_tokens=False))
 
     def _end_tokens(self) -> set[int]:
         """Tokens after which a row holds nothing more."""

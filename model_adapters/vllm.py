@@ -30,6 +30,7 @@ from btrans_eval.config import (
 from btrans_eval.errors import UserError
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.ranks import Ranks
+from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters import vllm_setup as setup
 from btrans_eval.model_adapters.vllm_engine import Engines, OneEngine, Replicas
 from btrans_eval.model_adapters.vllm_generation import SCHEME, VLLMGeneration
@@ -206,7 +207,9 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             "quantization": model.quantization,
             "arguments": setup.facts(self.model_args),
             "seeds": SCHEME,
-            "think_end_token": self.think_end_token,
+            "think_end_token": thoughts.fact(
+                self.think_end_token, self.enable_thinking is not False
+            ),
             "max_length": self.max_length,
             "truncation_side": self.truncation_side,
         }
