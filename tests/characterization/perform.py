@@ -85,12 +85,11 @@ def _perform(run: Run, folder: Path, checkout: Path) -> None:
         if code is None:
             code = _forked(step, folder, out, err, checkout)
         ours = [line for line in err.read_text().splitlines() if line.startswith("btrans-eval")]
-        if code not in (0, 2, 3, -signal.SIGKILL) or (code and not ours and code > 0):
+        if code not in (0, 2, 3, 130, -signal.SIGKILL) or (code > 0 and not ours):
             raise RuntimeError(f"{step} ended with {code}: {err.read_text()[-4000:]}")
         said += [f"$ {' '.join((step.program, *step.arguments))}", f"exit code {code}"]
-        # how far a killed command came is a matter of time
-        said += [] if step.killed_at else [*out.read_text().splitlines(), "-- stderr", *ours]
-        left = [out, err, *(folder.rglob("*.part*") if step.killed_at else ())]
+        said += [*out.read_text().splitlines(), "-- stderr", *ours]
+        left = [out, err, *(folder.rglob("*.part*") if step.stopped_at else ())]
         for path in left:
             path.unlink()
     (folder / "steps.txt").write_text("".join(f"{line}\n" for line in said))
@@ -128,17 +127,18 @@ def _forked(step: Step, folder: Path, out: Path, err: Path, checkout: Path) -> i
         _command(step)
         _check_origin(checkout)
         raise SystemExit(0)
-    end = time.monotonic() + _PATIENCE
+    end, waits = time.monotonic() + _PATIENCE, True
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             code = os.waitstatus_to_exitcode(status)
-            if step.killed_at and code != -signal.SIGKILL:
-                raise RuntimeError(f"{step} was over before it could be killed: {code}")
+            if waits and step.stopped_at:
+                raise RuntimeError(f"{step} was over before it could be stopped: {code}")
             return code
-        if step.killed_at and _count(folder / step.killed_at[0]) >= step.killed_at[1]:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.01)
+        if waits and step.stopped_at and _count(folder / step.stopped_at[0]) >= step.stopped_at[1]:
+            os.killpg(child, step.by)
+            waits = False
+        time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     raise RuntimeError(f"{step} took more than {_PATIENCE} s")
 
@@ -149,6 +149,8 @@ def _command(step: Step) -> None:
 
         sys.argv = ["lm_eval", *step.arguments]
         cli_evaluate()
+    elif step.program == "python":
+        exec(*step.arguments, {"__name__": "__main__"})
     else:
         from btrans_eval.cli import main as ours
 

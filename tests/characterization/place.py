@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import peft
 import table_model
 import torch
 import transformers
 
-TABLE, LLAMA = "table", "llama"
+TABLE, LLAMA, ADAPTER = "table", "llama", "adapter"
 
 QUESTIONS = {
     "number": [
@@ -55,7 +56,7 @@ MINDS = {
         "The answer is 1.5.",
         ["The answer is 3/2.", "The answer is 3."],
         "The answer is 1,5.",
-        "one and a half",
+        "It is one and a half, or 1.5, or three halves.\nQ4: the limit is at Q",
         ["The answer is 2.", "The answer is 1.50."],
         "The answer is 150%.",
         "The answer is 6, no, wait: the answer is 1.5.",
@@ -71,7 +72,16 @@ MINDS = {
         "The answer is 2, so -2.",
         "It is minus two.",
     ],
-    11: ["(B)", "The answer is (B).", "B", "C", "A or B", "The answer is C.", "red", "Answer: B"],
+    11: [
+        "(B)",
+        "(B) red",  # the first four members are minds 1, 3, 2 and 5: two say (B), half of them
+        "B",
+        "(B)",
+        "A or B",
+        "The answer is (C).",
+        ["red", "C"],
+        "Answer: B",
+    ],
     12: ["(C)", "A", "B", "The answer is (A).", ["C", "B"], "none of them", "C. ten", "(A)"],
     21: [
         "\\boxed{\\frac{1}{2}}",
@@ -220,7 +230,9 @@ def write(folder: Path) -> None:
 
 def _rows(folder: Path, name: str, questions: list[tuple[int, str, str]]) -> None:
     fields = ("number", "question", "answer")
-    lines = [json.dumps(dict(zip(fields, each, strict=True))) + "\n" for each in questions]
+    options = {"options": ["up", "red", "ten"]} if name == "letter" else {}
+    documents = [{**dict(zip(fields, each, strict=True)), **options} for each in questions]
+    lines = [json.dumps(document) + "\n" for document in documents]
     (folder / "rows" / f"{name}.jsonl").write_text("".join(lines))
 
 
@@ -260,7 +272,7 @@ filter_list:
 
 
 def _save_llama(folder: Path) -> None:
-    """A random Llama of the same tokenizer."""
+    """A random Llama of the same tokenizer, and an adapter to it."""
     torch.manual_seed(7)
     config = transformers.LlamaConfig(
         vocab_size=len(table_model.SPECIAL) + 256,
@@ -276,5 +288,8 @@ def _save_llama(folder: Path) -> None:
         eos_token_id=table_model.END,
         initializer_range=0.2,  # so that logits are far enough apart to follow the prompt
     )
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    peft.get_peft_model(model, lora).save_pretrained(folder.with_name(ADAPTER))
     table_model.tokenizer().save_pretrained(folder)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from place import LLAMA, TABLE
+from place import ADAPTER, LLAMA, TABLE
 
 EVERY_KIND = "stock_number,read_number,stock_letter,stock_latex,stock_text"
 EVERY_REQUEST = "population_number,read_number,choice,rolling"
+NOTEBOOK = """
+import json
+import lm_eval
+from lm_eval.tasks import TaskManager
+from btrans_eval.model_adapters.hf import BTransHF
+
+tasks = TaskManager(include_path="tasks")
+for sigma in (0.5, 0.0):
+    model = BTransHF("CHECKPOINT", device="cpu", sigma=sigma, batch_size=4, members=3)
+    for name in ("stock_latex", "failing", "choice"):
+        found = lm_eval.simple_evaluate(model, tasks=[name], task_manager=tasks)
+        config = {key: found["config"].get(key) for key in ("btrans", "btrans_scores")}
+        del config["btrans"]["version"]
+        said = [(each["resps"], each["filtered_resps"]) for each in found["samples"][name]]
+        for each in (found["results"], config, *said):
+            print(json.dumps(each))
+"""
 
 
 @dataclass(frozen=True)
@@ -16,15 +34,17 @@ class Step:
     """One command, in the folder of its run.
 
     Attributes:
-        program: ``lm_eval`` or ``btrans-eval``.
-        arguments: its arguments.
-        killed_at: (store, number): SIGKILL once so many responses are in the store.
+        program: ``lm_eval``, ``btrans-eval`` or ``python``.
+        arguments: its arguments; of ``python``, a script.
+        stopped_at: (store, number): a signal once so many responses are in the store.
+        by: the signal.
         processes: how many share it; more than 1 are started by torchrun.
     """
 
     program: str
     arguments: tuple[str, ...]
-    killed_at: tuple[str, int] | None = None
+    stopped_at: tuple[str, int] | None = None
+    by: int = signal.SIGKILL
     processes: int = 1
 
 
@@ -94,9 +114,9 @@ def _sharded() -> Run:
     )
 
 
-def _killed(**own: object) -> Run:
+def _stopped(by: int, **own: object) -> Run:
     whole = evaluate("many", members=4, store="s.db", **own)
-    return Run((replace(whole, killed_at=("s.db", 9)), whole))
+    return Run((replace(whole, stopped_at=("s.db", 9), by=by), whole))
 
 
 def _compared(*flags: str) -> Run:
@@ -122,7 +142,7 @@ _EVERYWHERE: Mapping[str, Run] = {
     ),
     "first": Run((evaluate("read_number,choice", aggregate="first"),)),
     "thoughts": Run((evaluate("stock_number", members=8, think_end_token="</think>"),)),
-    "choice": Run((evaluate("choice", members=3, store="s.db"),)),
+    "choice": Run((evaluate("choice", members=4, store="s.db"),)),
     "rolling": Run((evaluate("rolling", members=3, store="s.db"),)),
     "stock": Run((evaluate(EVERY_REQUEST, sigma=0, store="s.db"),)),
     "sampled": Run((evaluate("population_sampled,stock_sampled", members=4, store="s.db"),)),
@@ -136,7 +156,8 @@ _EVERYWHERE: Mapping[str, Run] = {
     "limited": Run((evaluate("read_number", "--limit", "2", members=3),)),
     "sharded": _sharded(),
     "failing": Run((evaluate("failing", store="s.db"),)),
-    "killed": _killed(batching="static"),
+    "killed": _stopped(signal.SIGKILL, batching="static"),
+    "notebook": Run((Step("python", (NOTEBOOK,)),)),
     "view": Run(
         (
             evaluate(
@@ -150,7 +171,8 @@ _EVERYWHERE: Mapping[str, Run] = {
     "compared": _compared("--no_report"),
 }
 _CANNED_ONLY: Mapping[str, Run] = {
-    "killed_refilling": _killed(),
+    "killed_refilling": _stopped(signal.SIGKILL),
+    "interrupted": _stopped(signal.SIGTERM),
     "mistakes": Run(
         (
             evaluate("population_number", members=3),
@@ -163,6 +185,7 @@ _CANNED_ONLY: Mapping[str, Run] = {
     ),
 }
 _MODEL_ONLY: Mapping[str, Run] = {
+    "adapter": Run((evaluate("population_number,choice", peft=ADAPTER, store="s.db"),)),
     "embedded": Run((evaluate("population_embedded"),)),
     "auto": Run((evaluate("population_number,choice", sigma="auto", kl=0.05),)),
     "balanced": Run((evaluate("population_number", prior="balanced", sigma="auto"),)),
