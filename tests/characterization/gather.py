@@ -12,7 +12,8 @@ from typing import Any
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d[-:]\d\d[-:]\d\d(\.\d+)?([+-]\d{4})?| \d\d:\d\d UTC)")
 _MEMBERS = re.compile(r"members_TIME_\d+")
-_FLOAT = re.compile(r"-?\d+\.\d{12,}(e[+-]?\d+)?")
+_FLOAT = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
+_SIGNIFICANT = 12
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENGINE = re.compile(r"transformers \d+\.\d+")
 _OF_THE_MACHINE = {
@@ -49,9 +50,15 @@ def gather(folder: Path, into: Path, inputs: set[str], portable: bool) -> None:
         text = _text(path, portable).replace(str(folder), "FOLDER")
         text = _without_time(text)
         if portable:
-            text = _FLOAT.sub(lambda match: f"{float(match[0]):.12g}", text)
+            text = _FLOAT.sub(_rounded, text)
         # lone surrogates are kept
         target.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def _rounded(match: re.Match[str]) -> str:
+    """A float without its last digits; what has fewer stays as it is written."""
+    is_long = sum(map(str.isdigit, match[0])) > _SIGNIFICANT
+    return f"{float(match[0]):.{_SIGNIFICANT}g}" if is_long else match[0]
 
 
 def _without_time(text: str) -> str:
