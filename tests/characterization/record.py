@@ -9,6 +9,7 @@ code that should leave behaviour as it is must leave the fixtures as they are.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 FIXTURES = HERE / "fixtures"
-_SHOWN = 20
+_SHOWN = 10
 
 
 def perform(
@@ -94,10 +95,17 @@ def _diff(old: Path, new: Path) -> str:
     """The first lines that differ; of long ones, the places where they do."""
     lines = [path.read_text("utf-8", "backslashreplace").splitlines() for path in (old, new)]
     shown = list(difflib.unified_diff(*lines, "old", "new", lineterm="", n=0))[2:]
-    pairs = [line for line in shown if line[0] in "+-"][:_SHOWN]
-    start = len(os.path.commonprefix([line[1:] for line in pairs[:2]])) if len(pairs) == 2 else 0
-    start = max(0, start - 60)
-    return "".join(f"{line[0]}{line[1:][start : start + 240]}\n" for line in pairs)
+    gone = [line for line in shown if line[0] == "-"][:_SHOWN]
+    come = [line for line in shown if line[0] == "+"][:_SHOWN]
+    starts = [
+        max(0, len(os.path.commonprefix([one[1:], other[1:]])) - 60)
+        for one, other in itertools.zip_longest(gone, come, fillvalue="")
+    ]
+    return "".join(
+        f"{line[0]}{line[1:][start : start + 240]}\n"
+        for lines in (gone, come)
+        for line, start in zip(lines, starts, strict=False)
+    )
 
 
 if __name__ == "__main__":
