@@ -60,8 +60,11 @@ class Runner:
         engine.become(population, config)
         self._store = _open_store(config.store, before._store if before else None)
         self._shelf = None
+        # they are of the engine, and finding the weights' fingerprint takes a while
+        self._facts = before._facts if before is not None else None
         if self._store is not None:
-            self._shelf = Shelf(self._store, engine.name, population, engine.facts())
+            self._facts = self._facts or engine.facts()
+            self._shelf = Shelf(self._store, engine.name, population, self._facts)
         if before is not None:
             before.close()
         if config.shard is not None:

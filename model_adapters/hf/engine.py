@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf.generation import Generation
 from btrans_eval.population import fingerprint
 from btrans_eval.population.population import Population
@@ -55,10 +55,6 @@ class HFEngine:
         self._lm.logits_cache = self._may_share_rows and config.noise_from == "prompt"
 
     def facts(self) -> Mapping[str, Any]:
-        return self._facts
-
-    @cached_property
-    def _facts(self) -> dict[str, Any]:
         lm, config = self._lm, self._lm.model.config
         return {
             "engine": "transformers " + ".".join(transformers.__version__.split(".")[:2]),
@@ -70,7 +66,7 @@ class HFEngine:
             "quantization": getattr(config, "quantization_config", None),
             "attention": getattr(config, "_attn_implementation", None),
             "experts": getattr(config, "_experts_implementation", None),
-            "think_end_token": lm.think_end_token,
+            "think_end_token": thoughts.fact(lm.think_end_token, lm.enable_thinking is not False),
             "max_length": lm.max_length,
         }
 

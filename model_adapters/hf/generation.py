@@ -23,6 +23,7 @@ from btrans_eval.model_adapters.hf.capacity import rows_that_fit
 from btrans_eval.model_adapters.hf.ending import Ending
 from btrans_eval.model_adapters.hf.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
 from btrans_eval.model_adapters.hf.sampling import RowByRow
+from btrans_eval.model_adapters.hf.stopping import AllDone, StockUntil
 from btrans_eval.population.population import Population
 from btrans_eval.population.streams import Stream
 from btrans_eval.store.keys import canonical
@@ -122,12 +123,18 @@ class Generation:
     def static(self, batch: Sequence[Row]) -> list[Response]:
         """One text per row of a batch that ends as one, each of its own member."""
         request = batch[0].question.request
+        ending = self._ending(request)
         until, limit, arguments = self._resolve(request)
         tokens, mask = self._pad([self.prompt_tokens(row.question.request) for row in batch])
-        if not (self._population.is_stock and not arguments["do_sample"]):  # bit for bit `hf`'s own
+        ended = None
+        if ending.waits:
+            until, ended = [], AllDone([ending.watch() for _ in batch])
+        if not (self._population.is_stock and not arguments["do_sample"]):
             padding = (mask == 0).sum(1).tolist()
             streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
-            arguments["custom_generate"] = RowByRow(padding, streams)
+            arguments["custom_generate"] = RowByRow(padding, streams, ended)
+        elif ended is not None:  # else nothing is given that `hf` does not: bit for bit its own
+            arguments["custom_generate"] = StockUntil(ended)
         starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
         with self._population.members([row.member for row in batch], starts):
             output = self._lm._model_generate(
@@ -137,7 +144,6 @@ class Generation:
                 max_length=tokens.shape[1] + limit,
                 **arguments,
             )
-        ending = self._ending(request)
         return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
 
     def _prepare(self, request: Any) -> Prepared | Unfit:
@@ -191,7 +197,7 @@ class Generation:
             if id(question) not in prompts:
                 prompts[id(question)] = self.prompt_tokens(question.request)
             stream = self._stream_of(row) if sampled else None
-            return Text(place, row.member, prompts[id(question)], stream, ending.is_done)
+            return Text(place, row.member, prompts[id(question)], stream, ending.watch())
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
             batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit)
@@ -223,8 +229,7 @@ class Generation:
         for name in {*arguments} - {*known, "until", "max_gen_toks"}:
             refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
             raise UserError(f"{name}: transformers knows no such generation argument")
-        end = self._lm.tok_decode(self._lm.eot_token_id, skip_special_tokens=False)
-        until = handle_stop_sequences(arguments.pop("until", None), eos=end)
+        until = handle_stop_sequences(arguments.pop("until", None), eos=self._end_text())
         return until, arguments.pop("max_gen_toks"), arguments
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -256,7 +261,12 @@ class Generation:
             limit,
             frozenset(self._end_tokens()),
             self._lm.think_end_token,
+            self._end_text(),
+            self._lm.enable_thinking is not False,
         )
+
+    def _end_text(self) -> str:
+        return str(self._lm.tok_decode(self._lm.eot_token_id, skip_special_tokens=False))
 
     def _end_tokens(self) -> set[int]:
         """Tokens after which a row holds nothing more."""

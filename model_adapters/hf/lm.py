@@ -21,6 +21,7 @@ from btrans_eval.harness.engine import Scored
 from btrans_eval.harness.ranks import Ranks, prepare_launch
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.runner import Runner
+from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf.engine import HFEngine
 from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.population import Population
@@ -60,6 +61,7 @@ class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
                 own["sigma"] = SIGMA  # known: the demo needs no calibration
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
         config = PopulationConfig(**own)
+        self._asked_end = others.get("think_end_token")
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")
         # HFLM's own default, cuda, fails on a machine without
@@ -163,6 +165,10 @@ class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
             raise UserError(
                 f"pretrained: must be a decoder-only model, but {pretrained} is an encoder-decoder"
             )
+
+    def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
+        super()._create_tokenizer(*args, **kwargs)
+        thoughts.refuse_special(self._asked_end, self.tokenizer)
 
     def _create_model(self, pretrained: str, *args: Any, **kwargs: Any) -> None:
         try:

@@ -12,6 +12,8 @@ from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -102,10 +104,17 @@ class RowByRow:
     Args:
         padding: padding tokens on the left of each row.
         streams: where row i draws its tokens from; None: the best token.
+        ended: one more reason to end the batch.
     """
 
-    def __init__(self, padding: Sequence[int], streams: Sequence[Stream] | None) -> None:
+    def __init__(
+        self,
+        padding: Sequence[int],
+        streams: Sequence[Stream] | None,
+        ended: StoppingCriteria | None = None,
+    ) -> None:
         self._padding, self._streams = padding, streams
+        self._ended = ended
 
     def __call__(
         self,
@@ -125,6 +134,8 @@ class RowByRow:
             generation_config.do_sample = False  # a copy; the draw leaves one token to take
         else:
             processors.append(_Finite())
+        if self._ended is not None:
+            stopping_criteria = StoppingCriteriaList([*stopping_criteria, self._ended])
         return model._sample(
             input_ids,
             logits_processor=LogitsProcessorList(processors),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import transformers
@@ -17,6 +16,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.vllm import setup
 from btrans_eval.model_adapters.vllm.generation import SCHEME, Generation
 from btrans_eval.model_adapters.vllm.noise import Noise
@@ -71,10 +71,6 @@ class VLLMEngine:
         self.generation.become(population)
 
     def facts(self) -> Mapping[str, Any]:
-        return self._facts
-
-    @cached_property
-    def _facts(self) -> dict[str, Any]:
         lm, model = self._lm, self._model_config
         return {
             "engine": f"vllm {vllm.__version__}",
@@ -91,7 +87,7 @@ class VLLMEngine:
             "quantization": model.quantization,
             "arguments": setup.facts(lm.model_args),
             "seeds": SCHEME,
-            "think_end_token": lm.think_end_token,
+            "think_end_token": thoughts.fact(lm.think_end_token, lm.enable_thinking is not False),
             "max_length": lm.max_length,
             "truncation_side": lm.truncation_side,
         }

@@ -21,6 +21,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import prompt_digest
 from btrans_eval.harness.response import Response
+from btrans_eval.model_adapters.thoughts import first_prefix, has_to_wait, stop_place
 from btrans_eval.population.population import Population
 from btrans_eval.store.keys import canonical
 
@@ -112,7 +113,7 @@ class Generation:
         self, row: Row, arguments: dict[str, Any], until: list[str], limit: int
     ) -> SamplingParams:
         """Of one response; a sampled one has a seed of its own."""
-        # what ends thinking comes first: a stop string within it stops nothing
+        # a stop string within the thoughts stops nothing, and vLLM cannot tell
         stop = [self._eos()] if self._thinks() else until
         seed = self._seed(row) if arguments.get("temperature", 1.0) else None
         try:
@@ -136,16 +137,31 @@ class Generation:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def _response(self, output: Any, until: list[str]) -> Response:
-        """What the stock ``vllm`` model type makes of an output, with its counts."""
-        think_end: str | None = self._lm.think_end_token
-        after = postprocess_generated_text(output.text, None, think_end)
-        text = postprocess_generated_text(output.text, until, think_end)
+        """What the stock ``vllm`` model type makes of an output, with its counts.
+
+        vLLM was told no stop string of a thinking model's: the one that counts is looked for here.
+        """
+        end: str | None = self._lm.think_end_token
+        may_think = self._lm.enable_thinking is not False
+        waits = has_to_wait(end, until, self._eos())
+        thinks = end if waits and (may_think or str(end) in output.text) else None
         # an end token is the last of the tokens, and no part of the response
         by_token = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         count = len(output.token_ids) - by_token
-        may_think = self._thinks() and self._lm.enable_thinking is not False
-        is_thinking = may_think and think_end not in output.text
-        truncated = output.finish_reason == "length" and (is_thinking or text == after)
+        said = output.text
+        place = stop_place(said, until, thinks)
+        truncated = output.finish_reason == "length" and place is None
+        if waits and place is not None:
+
+            def rest(length: int) -> int | None:
+                """How much stands behind the stop string in the first so many tokens."""
+                text = self._lm.tokenizer.decode(list(output.token_ids[:length]))
+                found = stop_place(text, until, thinks)
+                return None if found is None else len(text) - found
+
+            count = first_prefix(count, lambda length: rest(length) is not None)
+            said = said[: place + (rest(count) or 0)]  # the last token whole, as in `btrans-hf`
+        text = postprocess_generated_text(said, until, end)
         return Response(text, count, truncated)
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:

@@ -434,12 +434,11 @@ def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop
     """A row goes on until its batch is done; what it says then must not count."""
     lm = population_lm(checkpoint, **own)
     token = {"<s>": 1, "w9": 9}[stop]
-    ending = lm.engine.generation._ending(
-        generation(arguments={**GREEDY, "until": [stop], "max_gen_toks": 8})[0]
-    )
-    alone = ending.response([5, 6, token])
-    beside = ending.response([5, 6, token, 7, 11, 8, 12, 13])
-    assert (beside, beside.tokens, beside.truncated) == (alone, 3, False)
+    arguments = {**GREEDY, "until": [stop], "max_gen_toks": 9}
+    ending = lm.engine.generation._ending(generation(arguments=arguments)[0])
+    alone = ending.response([5, 11, 6, token])
+    beside = ending.response([5, 11, 6, token, 7, 11, 8, 12, 13])
+    assert (beside, beside.tokens, beside.truncated) == (alone, 4, False)
 
 
 def test_the_checkpoints_own_limit_truncates(checkpoint):

@@ -242,7 +242,8 @@ def test_a_response_is_done_at_the_first_token_that_ends_it():
             or "STOP" in decode(tokens[:length], False)
             or "c c" in decode(tokens[:length], False)
         )
-        fast = next(length for length in range(1, 13) if ending.is_done(tokens[:length]))
+        is_done = ending.watch()
+        fast = next(length for length in range(1, 13) if is_done(tokens[:length]))
         assert fast == slow
         ends.add(tokens[slow - 1])
     assert {99, 4, 6, 1} <= ends

@@ -55,14 +55,14 @@ def test_the_same_member_says_the_same_in_both_engines(hf, vllm, monkeypatch):
         for row in real_model.rows(PROMPTS)
     ]
     outputs = []
-    generate = vllm._engines.generate
+    generate = vllm.engine._engines.generate
 
     def watched(prompts, parameters, adapter):
         found = generate(prompts, parameters, adapter)
         outputs.extend((vllm._bound_member, each) for each in found)
         return found
 
-    monkeypatch.setattr(vllm._engines, "generate", watched)
+    monkeypatch.setattr(vllm.engine._engines, "generate", watched)
     requests = generation(asked, GREEDY, MEMBERS)
     ours = vllm.generate_until(cloned(requests))
     theirs = hf.generate_until(cloned(requests))
