@@ -145,4 +145,4 @@ def test_only_a_users_mistake_is_told_in_one_line(capsys):
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_its_model_type_says_what_to_install():
     with pytest.raises(UserError, match=r"btrans-vllm needs vLLM, .* pip install 'vllm=="):
-        importlib.import_module("btrans_eval.model_adapters.vllm").BTransVLLM
+        importlib.import_module("btrans_eval.model_adapters.vllm.lm")

@@ -20,10 +20,11 @@ def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
     Raises:
         PartIsDone: in place of scoring.
     """
-    config = getattr(lm, "population_config", None)
-    if config is None or config.shard is None:
+    runner = getattr(lm, "runner", None)
+    if runner is None or runner.config.shard is None:
         yield
         return
+    config = runner.config
 
     def end() -> NoReturn:
         part, parts = config.part
@@ -35,11 +36,11 @@ def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
 
     for task in tasks:
         task.apply_filters = end
-    lm.runner.is_never_scored = True
+    runner.is_never_scored = True
     try:
         yield
     finally:
-        lm.runner.is_never_scored = False
+        runner.is_never_scored = False
 
 
 def check_never_scored(is_never_scored: bool) -> None:

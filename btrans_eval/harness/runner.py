@@ -9,12 +9,12 @@ from btrans_eval import __version__
 from btrans_eval.answers.extract import ANSWERS_SCHEME
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures
+from btrans_eval.harness import record
 from btrans_eval.harness.answering import Answering
 from btrans_eval.harness.arguments import check_arguments
 from btrans_eval.harness.batches import generation_key
 from btrans_eval.harness.engine import Engine, Scored, Tokens
-from btrans_eval.harness.judging import keep_verdicts
+from btrans_eval.harness.judging import judge_with
 from btrans_eval.harness.likelihoods import Likelihoods
 from btrans_eval.harness.part import check_never_scored
 from btrans_eval.harness.plan import Question, count_members, plan_questions, share_of
@@ -59,6 +59,7 @@ class Runner:
         self.is_never_scored = False
         engine.become(population, config)
         self._store = _open_store(config.store, before._store if before else None)
+        self.judge = judge_with(self._store)
         self._shelf = None
         # they are of the engine, and finding the weights' fingerprint takes a while
         self._facts = before._facts if before is not None else None
@@ -110,6 +111,7 @@ class Runner:
                 returned.update(self._close(row.question, done))
         if self.ranks.size > 1:
             returned = self._close_together(questions, finished)
+        failures = record.current().failures
         failures.add(self.ranks.union(failures.taken()))
         self._merge_log()
         return [returned[place] for place in range(len(requests))]
@@ -142,12 +144,12 @@ class Runner:
         if question.wants_all and self._log is None:
             return everything
         try:
-            verdict = judge(question, texts, self.config.extractor)
+            verdict = judge(question, texts, self.config.extractor, self.judge)
         except UserError:
             raise
         except Exception as error:
             if not question.wants_all:  # else the task's own scoring will say
-                failures.note_vote(request.task_name, request.doc_id, error)
+                record.current().failures.note_vote(request.task_name, request.doc_id, error)
             verdict = no_verdict(question, texts)
         if self._log is not None:
             self._log.write({**verdict.line(), "rank": self.ranks.rank})
@@ -261,10 +263,7 @@ class Runner:
 
 
 def _open_store(path: str | None, opened: Store | None) -> Store | None:
-    """The store at this path, ``opened`` if that is it; verdicts are kept there, too."""
+    """The store at this path, which is ``opened`` if that is it."""
     if path is None:
         return None
-    if opened is None or str(opened.path) != path:
-        opened = Store(path)
-        keep_verdicts(opened)
-    return opened
+    return Store(path) if opened is None or str(opened.path) != path else opened

@@ -12,7 +12,7 @@ from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
 from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures, notes
+from btrans_eval.harness import record
 from btrans_eval.harness.judging import correct, label
 from btrans_eval.harness.response import Response
 from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
@@ -111,7 +111,7 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         except UserError:
             raise
         except Exception as error:
-            failures.note_position(place, error)
+            record.current().failures.note_position(place, error)
             answers, scores, labels = [None] * self.k, [0.0] * self.k, [None] * self.k
         columns = {
             **score_columns(scores),
@@ -156,7 +156,7 @@ def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> lis
     if encoder is None:
         return columns
     name = encoder_name(encoder)
-    notes.note("encoder", describe(name))
+    record.current().note("encoder", describe(name))
     vectors = embed([text for row in rows for text in row], name)
     start = 0
     for row, of_question in zip(rows, columns, strict=True):

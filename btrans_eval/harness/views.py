@@ -20,7 +20,8 @@ from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
 from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures, notes
+from btrans_eval.harness import record
+from btrans_eval.harness.failures import zero_is_worst
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import (
     Columns,
@@ -187,7 +188,7 @@ class View:
         else:
             said = "every response is an answer of its own: no maj@k"
             logger.warning("%s: %s", self._task.config.task, said)
-        notes.note(f"votes:{self._task.config.task}:{self.name}", said)
+        record.current().note(f"votes:{self._task.config.task}:{self.name}", said)
 
     def _singles(self, instance: Any, row: Sequence[str]) -> list[Any]:
         """The question once for each response, as if it had been the only one."""
@@ -222,9 +223,9 @@ class View:
         except UserError:
             raise
         except Exception as error:
-            if not failures.zero_is_worst(self._task, self._metrics):
+            if not zero_is_worst(self._task, self._metrics):
                 raise
-            failures.note_position(place, error)
+            record.current().failures.note_position(place, error)
             return None
         return Judged(filtered, scores, labels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 import tiny_checkpoint
@@ -520,19 +521,13 @@ def test_a_prompt_that_cannot_be_tokenized_is_told_before_anything_is_generated(
 
 
 def test_verdicts_on_answers_are_kept(checkpoint, path):
-    from btrans_eval.harness.judging import shared_judge
-
-    lm = population_lm(checkpoint, store=path)
-    judge = shared_judge()
+    judge = population_lm(checkpoint, store=path).runner.judge
     assert judge.equal("x+1", "1+x", "latex") is True
     assert judge.equal("x+1", "x+2", "latex") is False
+    lm = population_lm(checkpoint, store=path)
     again = lm.runner._shelf.store.verdicts("another release")
     assert not any(pair in again for pair in list(judge.verdicts))
-    population_lm(checkpoint, store=path)  # its verdicts are read from the file
-    judge._leaves.clear()
-    judge.pool.run = lambda pairs: pytest.fail("judged again")
-    try:
-        assert judge.equal("x+1", "1+x", "latex") is True
-        assert judge.equal("x+2", "x+1", "latex") is False
-    finally:
-        shared_judge.cache_clear()
+    judge = lm.runner.judge  # its verdicts are read from the file
+    judge.pool = SimpleNamespace(run=lambda pairs: pytest.fail("judged again"))
+    assert judge.equal("x+1", "1+x", "latex") is True
+    assert judge.equal("x+2", "x+1", "latex") is False

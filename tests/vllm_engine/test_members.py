@@ -161,7 +161,7 @@ def test_a_sample_depends_on_nothing_around_it(lm, monkeypatch):
     random.Random(1).shuffle(shuffled)
     assert by_draw(cloned(shuffled)) == together
     assert by_draw(cloned(generation(PROMPTS[1:2], SAMPLED, 6)))["w8"] == together["w8"]
-    monkeypatch.setattr(lm, "rows_at_once", 1)
+    monkeypatch.setattr(lm.engine.generation, "_rows_at_once", 1)
     assert by_draw(requests) == together
     become(lm, seed=1)
     assert by_draw(requests) != together

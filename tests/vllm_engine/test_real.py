@@ -59,7 +59,8 @@ def test_the_same_member_says_the_same_in_both_engines(hf, vllm, monkeypatch):
 
     def watched(prompts, parameters, adapter):
         found = generate(prompts, parameters, adapter)
-        outputs.extend((vllm._bound_member, each) for each in found)
+        member = int(vllm._noise._held.rpartition(":")[2])  # the end of the salt
+        outputs.extend((member, each) for each in found)
         return found
 
     monkeypatch.setattr(vllm.engine._engines, "generate", watched)
@@ -87,10 +88,8 @@ def test_the_members_loglikelihoods_are_the_same(hf, vllm):
         lm.values = []
         for member in range(2):
             with lm.engine.answering(member):
-                lm._asked_by = "gsm8k"
-                lm.values += [v for v, _ in super(type(lm), lm)._loglikelihood_tokens(
-                    [(None, lm.tok_encode(c), lm.tok_encode(e)) for c, e in (p.args for p in pairs)]
-                )]  # fmt: skip
+                tokens = [tuple(map(lm.tok_encode, pair.args)) for pair in pairs]
+                lm.values += [v for v, _ in lm.engine.score([(None, *t) for t in tokens], None)]
     assert vllm.values == pytest.approx(hf.values, abs=1e-3)
     together = [[value for value, _ in lm.loglikelihood(pairs)] for lm in (vllm, hf)]
     assert together[0] == pytest.approx(together[1], abs=1e-3)

@@ -90,7 +90,7 @@ def test_sigma_is_taken_from_what_btrans_hf_has_measured(checkpoint, monkeypatch
     other = population_lm(checkpoint, dtype="float32", sigma="auto", kl=0.02, prior=prior)
     sigma, scales, said = calibrations.resolve(config)
     assert sigma == other.runner.population.sigma > 0
-    assert said == other._calibration
+    assert said == other.runner.calibration
     if prior == "balanced":
         layers = [layer.name for layer in other.runner.population.layers]
         assert [sigma * scales[name] for name in layers] == list(other.runner.population.sigmas)
