@@ -7,6 +7,36 @@ from typing import Any
 
 from btrans_eval.errors import UserError
 
+_LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""What the harness takes for the limit; of several it takes the first, and only warns."""
+
+
+def check_given(task: str | None, given: Mapping[str, Any]) -> None:
+    """Refuse generation arguments that the harness would read otherwise than they are meant.
+
+    Args:
+        task: who asks.
+        given: the task's own, with those of ``--gen_kwargs`` over them.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    limits = {name: given[name] for name in _LIMITS if given.get(name) is not None}
+    if len(set(map(str, limits.values()))) > 1:
+        first, *others = limits
+        raise UserError(
+            f"{others[0]}: {task} has {first}={limits[first]} already, which the harness takes "
+            f"in its place, got {others[0]}={limits[others[0]]}; use --gen_kwargs "
+            f"{first}={limits[others[0]]}"
+        )
+    until = given.get("until", [])
+    for stop in until if isinstance(until, (list, tuple)) else [until]:
+        if not isinstance(stop, str):
+            raise UserError(
+                f"until: must be texts that end a response, but {task} has {stop!r}; use "
+                "--gen_kwargs 'until=[\"\\n\\n\"]', or until=[] for none"
+            )
+
 
 def check_arguments(task: str | None, arguments: Mapping[str, Any], context: int) -> None:
     """Refuse generation arguments that cannot work.

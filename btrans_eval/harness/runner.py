@@ -11,7 +11,7 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.answering import Answering
-from btrans_eval.harness.arguments import check_arguments
+from btrans_eval.harness.arguments import check_arguments, check_given
 from btrans_eval.harness.batches import generation_key
 from btrans_eval.harness.engine import Engine, Scored, Tokens
 from btrans_eval.harness.judging import judge_with
@@ -85,6 +85,8 @@ class Runner:
     # --------------------------------------------------------------- generation
     def generate(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Response]:
         """Responses of the members, or the one that stands for them where a task wants one."""
+        for request in {generation_key(each.args[1]): each for each in requests}.values():
+            check_given(request.task_name, request.args[1])
         questions = plan_questions(requests, self.config, self._is_sampled)
         for question in {generation_key(q.request.args[1]): q for q in questions}.values():
             request = question.request

@@ -178,3 +178,26 @@ class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
                 raise
             name = str(error).rsplit("'", 2)[1]
             raise UserError(f"{name}: no such model argument ({error})") from error
+        except (ValueError, OSError, RuntimeError) as error:
+            _explain_adapter(kwargs.get("peft"), pretrained, error)
+            raise
+
+
+def _explain_adapter(adapter: str | None, pretrained: str, error: Exception) -> None:
+    """Tell in one line that an adapter is not there, or of another model.
+
+    Raises:
+        UserError: if that is what the error says.
+    """
+    said = str(error)
+    if adapter and "adapter_config.json" in said:
+        raise UserError(
+            f"peft: must be an adapter on the hub or in a folder, but {adapter!r} has no "
+            "adapter_config.json; name the folder that save_pretrained wrote"
+        ) from error
+    if adapter and "size mismatch" in said:
+        where = said.partition("size mismatch for ")[2].partition("\n")[0]
+        raise UserError(
+            f"peft: must be an adapter of this model, but the weights of {adapter} do not fit "
+            f"{pretrained} ({where}); name the model that it was trained on, with its vocabulary"
+        ) from error

@@ -445,3 +445,19 @@ def test_the_checkpoints_own_limit_truncates(checkpoint):
     lm = population_lm(checkpoint)
     lm.model.generation_config.max_new_tokens = 3
     assert lm.engine.generation._ending(generation()[0]).response([5, 6, 7]).truncated is True
+
+
+def test_an_adapter_that_is_not_there_or_of_another_model_is_one_line(checkpoint, tmp_path):
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    with pytest.raises(UserError, match="peft: must be an adapter .* has no adapter_config.json"):
+        population_lm(checkpoint, peft=str(tmp_path / "nowhere"))
+    wider = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    wider.resize_token_embeddings(wider.config.vocab_size + 16)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=["embed_tokens"]
+    )
+    get_peft_model(wider, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="peft: must be an adapter of this model, but the weights"):
+        population_lm(checkpoint, peft=str(tmp_path / "adapter"))
