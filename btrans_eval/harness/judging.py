@@ -8,6 +8,7 @@ from importlib.metadata import version
 from btrans_eval import __version__
 from btrans_eval.answers.equivalence import Judge, Key, classes
 from btrans_eval.answers.extract import ANSWERS_SCHEME
+from btrans_eval.answers.tolerance import is_near
 from btrans_eval.harness import record
 from btrans_eval.store.store import Store
 
@@ -40,13 +41,21 @@ def label(
     return found.labels
 
 
-def correct(answers: Sequence[str | None], gold: str, kind: str) -> list[float]:
-    """1.0 for each answer that equals the gold answer; an undecided pair is wrong."""
+def correct(
+    answers: Sequence[str | None], gold: str, kind: str, tolerance: float | None = None
+) -> list[float]:
+    """1.0 for each answer that equals the gold answer; an undecided pair is wrong.
+
+    Args:
+        tolerance: within which a measured number is right, too; None: none is.
+    """
     run = record.current()
     distinct = list(dict.fromkeys(answer for answer in answers if answer is not None))
     verdicts = run.judge.equal_pairs([(answer, gold, kind) for answer in distinct])
     _note_undecided(run, run.judge)
     right = {answer for answer, equal in zip(distinct, verdicts, strict=True) if equal}
+    if tolerance is not None:
+        right |= {answer for answer in distinct if is_near(answer, gold, tolerance)}
     return [1.0 if answer in right else 0.0 for answer in answers]
 
 

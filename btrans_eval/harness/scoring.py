@@ -71,9 +71,12 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
         encoder: sentence encoder for the diversity columns; None leaves out those that need one.
+        tolerance: relative, within which an answer is right where the gold is a measured number
+            (``answers.tolerance``); with kind latex only.
 
     Raises:
-        UserError: for k < 2, or a row without the gold answer's field.
+        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, or a row without the
+            gold answer's field.
     """
 
     def __init__(
@@ -84,15 +87,23 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: Callable[[str], str | None] | None = None,
         score: Callable[[Mapping[str, Any], str], float] | None = None,
         encoder: str | None = None,
+        tolerance: float | None = None,
     ) -> None:
+        if tolerance is not None and not (kind == "latex" and 0 < tolerance < 1):
+            raise UserError(
+                "tolerance: must lie between 0 and 1 and goes with kind: latex, got "
+                f"{tolerance!r} with kind: {kind}; leave it out for exact scores"
+            )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
         self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder
-        self.answer, self.score = answer, score
+        self.answer, self.score, self.tolerance = answer, score, tolerance
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
         """Score the responses of all questions; one row per question."""
         rows = [first_k(row, self.k, place) for place, row in enumerate(resps)]
+        if self.tolerance is not None:
+            record.current().note("relative_tolerance_of_measured_golds", self.tolerance)
         diversity = diversity_columns(rows, self.encoder)
         return [
             self._scored(place, row, doc, of_texts)
@@ -130,7 +141,7 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         kind = self.kind or "text"
         if self.score is None:
             gold = gold_answer(doc, self.gold, kind)
-            scores = correct(answers, gold, kind)
+            scores = correct(answers, gold, kind, self.tolerance)
         else:
             scores = [self.score(doc, text) for text in row]
         return answers, scores, label(answers, kind)
