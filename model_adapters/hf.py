@@ -86,6 +86,8 @@ class BTransHF(HFGeneration, HFLM):  # type: ignore[misc]
             seed=config.seed,
             scales=scales,
         )
+        for note in self._population.notes:
+            logger.warning("%s", note)
         # continuations that share a row have different contexts
         self.logits_cache = self._logits_cache and config.noise_from == "prompt"
         self._open_files(config, responses)

@@ -104,6 +104,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             self._noise.find(layers, self._weights_of(layers))
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         self._populate(config, gains)
+        for note in self._population.notes:
+            logger.warning("%s", note)
         self._open_files(config, responses)
 
     def _populate(self, config: PopulationConfig, gains: Mapping[str, float] | None = None) -> None:
@@ -121,6 +123,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             seed=config.seed,
             scales=scales,
         )
+        if not self._population.is_stock:
+            setup.refuse_gated(self._population.layers)
 
     @property
     def max_length(self) -> int:

@@ -38,6 +38,10 @@ class Wrong(Exception):
     """Something that should hold does not."""
 
 
+class Stock(Exception):
+    """The model fails without any noise."""
+
+
 @dataclass
 class Verdict:
     """What the exam found of one family.
@@ -47,7 +51,8 @@ class Verdict:
         built: empty, or why there is nothing to examine.
         norms: how many layers carry noise.
         kinds: their classes, and how many of each.
-        checks: by name: "holds", or how it does not, beginning with refused, wrong or traceback.
+        checks: by name: "holds", or how it does not, beginning with refused, wrong, traceback, or
+            stock where the model itself is at fault.
         batching: "refilled", or "static" and why.
         notes: what the population says of this model.
     """
@@ -99,6 +104,8 @@ def _told(error: Exception) -> str:
         return f"refused: {_line(error)}"
     if isinstance(error, Wrong):
         return f"wrong: {_line(error)}"
+    if isinstance(error, Stock):
+        return f"stock: {_line(error)}"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"traceback: {type(error).__name__}: {_line(error)} ({place.name})"
 
@@ -152,10 +159,15 @@ def mixed_rows(model: Any, population: Population) -> None:
     with population.members(members):
         mixed = logits(model, batch)
     stock = logits(model, batch)
+    # some experts sum over tokens of all rows, whose rounding depends on how many there are
+    of_neighbours = not torch.equal(stock[0], logits(model, batch[[0, 0, 0]])[0])
     for row, member in enumerate(members):
         with population.members([member] * ROWS):
             uniform = logits(model, batch)
-        must(torch.equal(mixed[row], uniform[row]), "neighbours' members change a row")
+        if of_neighbours:
+            must(torch.allclose(mixed[row], uniform[row], atol=1e-9), "neighbours change a row")
+        else:
+            must(torch.equal(mixed[row], uniform[row]), "neighbours' members change a row")
         one = batch[row : row + 1]
         own = (logits(model, one)[0] - stock[row]).abs().max()  # batch shapes alone do that
         with population.members([member]):
@@ -168,7 +180,9 @@ def frozen(model: Any, population: Population, first: list[int] | None = None) -
     own = _steps(model)
     with population.members(range(ROWS), first):
         off = _steps(model)
-    must(off <= _CLOSE + 10 * own, f"decoding and reading differ by {off:.2g} (stock {own:.2g})")
+    if own != own:
+        raise Stock("its own decoding gives no numbers")
+    must(off <= _CLOSE + 30 * own, f"decoding and reading differ by {off:.2g} (stock {own:.2g})")
 
 
 @torch.no_grad()
@@ -257,7 +271,7 @@ def _compare(name: str, module: Any, args: Any, given: Any, output: Any, shifts:
         gate = ACT2FN[module.activation](inputs[1].float())
     for part, (noisy, pure) in enumerate(pairs):
         z = shifts.get((name, part))
-        is_vector = noisy.shape in [each.shape for each in inputs]
+        is_vector = noisy.numel() in [each.numel() for each in inputs]
         must(is_vector == (z is not None), f"{name} carries {'no ' * is_vector}noise")
         if z is None:
             continue
@@ -289,9 +303,26 @@ def batching(model: Any) -> str:
         found = refilled._prepare(request)
         return f"static: {found}" if isinstance(found, Unfit) else "static"
     static = _said(_lm(model, batching="static"))
-    must(_said(refilled) == static, "texts differ")
+    if _said(refilled) != static:
+        if _padding_matters(model):
+            raise Stock("with a cache and padding it says something else than alone")
+        raise Wrong("texts differ")
     must(len({text for text, _ in static}) > 1, "all texts are one")
     return "refilled"
+
+
+@torch.no_grad()
+def _padding_matters(model: Any) -> bool:
+    """Whether the model itself decodes a padded row otherwise than the row alone."""
+    batch = tokens(LENGTH)
+    padded = torch.cat([torch.zeros_like(batch), batch], dim=1)
+    mask = (torch.arange(2 * LENGTH) >= LENGTH).long().expand(ROWS, -1)
+    settings = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False}
+    said = [
+        model.generate(input_ids=rows, attention_mask=kept, **settings)[:, -NEW:]
+        for rows, kept in ((batch, torch.ones_like(batch)), (padded, mask))
+    ]
+    return not torch.equal(*said)
 
 
 def _lm(model: Any, **own: Any) -> BTransHF:

@@ -1,4 +1,4 @@
-"""Tiny random causal language models of every family that transformers knows, without a download."""
+"""Tiny random causal language models of every family that transformers knows; no download."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SIZES: dict[str, Any] = {
     "v_head_dim": 8,
     "qk_head_dim": 16,
     "index_n_heads": 4,
-    "index_topk": 8,
+    "index_topk": 64,  # of few more than there are tokens, a tie would be broken by rounding
     "rotary_dim": 8,
     **dict.fromkeys(("linear_num_key_heads", "linear_num_heads"), 2),
     "linear_num_value_heads": 4,
@@ -87,13 +87,26 @@ _INDEXER = {
 # what the table above does not suit; ... leaves the default
 _OWN: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
-    "blt": {"encoder_hash_byte_group_vocab": 50},
+    "blt": {"encoder_hash_byte_group_vocab": 50, "hidden_size_global": 32, "cross_attn_k": 1},
     "cohere_compass_text": {
         "num_hidden_layers": 4,
         "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            "full_attention": None,
+        },
     },
     "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "dots3_note_audio": {"adapter_in_dim": WIDTH},
+    "dots3_note_text": {
+        **{f"swa_{name}": 8 for name in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")},
+        **dict.fromkeys(("swa_num_attention_heads", "swa_num_key_value_heads"), HEADS),
+        **dict.fromkeys(("swa_head_dim", "swa_q_lora_rank", "swa_kv_lora_rank"), 16),
+        "layer_types": ["indexed_attention", "sliding_attention"],
+        "mlp_layer_types": ["dense", "sparse"],
+        "num_hidden_layers": 2,
+    },
     "dory": {
         "num_hidden_layers": 4,
         "n_input_layers": 1,
@@ -119,6 +132,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "axial_pos_embds": False,
     },
     "roc_bert": {"pronunciation_vocab_size": 20, "shape_vocab_size": 20},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "chunk_size": ...},
     "xmod": {"default_language": "en_XX"},
     "zamba": {**_HYBRID, "attention_hidden_size": ...},
     "zamba2": {**_HYBRID, "attention_hidden_size": ..., "kv_channels": ..., "chunk_size": 8},
@@ -138,6 +152,8 @@ def config(family: str) -> Any:
     for each in (found, found.get_text_config()):
         # grouped products of experts are there in no float64
         each._experts_implementation = "batched_mm"
+        if hasattr(each, "is_decoder"):  # else old ones see what comes after a token
+            each.is_decoder = True
     return found
 
 

@@ -211,6 +211,7 @@ class PopulationLM(MemberResponses, MemberLikelihoods):
             "noise_from": population.noise_from,
             "norms": population.norms,
             "norms_matched": len(population.layers),
+            "norms_without_noise": population.notes,
             "seed": population.seed,
             "noise_sha256": population.digest(),
             "calibration": self._calibration,

@@ -9,6 +9,7 @@ differs by g alone, whatever g is and whatever kernel computes it.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,10 +88,13 @@ def is_gated(module: nn.Module, call: Call, name: str) -> bool:
 def normalized_parts(module: nn.Module, call: Call) -> list[int]:
     """Which of the things that a module returns are vectors whose length its inputs do not change.
 
-    A module that returns a norm and the sum that it was taken of has noise in the norm only.
+    They hold as many numbers as an input, whose heads may be joined. A module that returns a norm
+    and the sum that it was taken of has noise in the norm only.
     """
-    sizes = [shape for shape, _ in call.inputs]
-    parts = [place for place, shape in enumerate(call.outputs) if shape and shape in sizes]
+    sizes = [math.prod(shape) for shape, _ in call.inputs]
+    parts = [
+        place for place, shape in enumerate(call.outputs) if shape and math.prod(shape) in sizes
+    ]
     if not call.is_tuple:
         return parts
     alone, device = callable_alone(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,12 +95,29 @@ class Where:
         starts: the index of each row's first token that gets noise, padding not counted.
         positions: index of each token without padding, for the forward pass under way.
         axis: which dimension of the layer's output runs over tokens.
+        is_head: whether the layer comes after the decoder, where only the last tokens may be kept.
     """
 
     rows: Sequence[int]
     starts: Sequence[int]
     positions: TokenPositions
     axis: int
+    is_head: bool = False
+
+    def tokens(self, output: Tensor, layer: NormLayer) -> NDArray[np.int64]:
+        """Index of each token of a layer's output, shape (rows, tokens).
+
+        Raises:
+            UserError: if these are others than the model was given.
+        """
+        given, count = self.positions.current, output.shape[self.axis]
+        if count == given.shape[1] or (self.is_head and count < given.shape[1]):
+            return given[:, given.shape[1] - count :]
+        raise UserError(
+            "noise: token, and noise_from=generation, need the place of every token, but "
+            f"{layer.name} was given {count} of them where the model was given {given.shape[1]}; "
+            "use noise=sequence and noise_from=prompt"
+        )
 
 
 def per_token(
@@ -116,14 +134,14 @@ def per_token(
     rows = where.rows
 
     def added(output: Tensor) -> Tensor:
-        tokens = where.positions.current
+        check_output(output, len(rows), layer)
+        tokens = where.tokens(output, layer)
         shifts = np.stack(
             [
                 np.stack([shift(member, int(t)) if t >= start else none for t in row])
                 for member, start, row in zip(rows, where.starts, tokens, strict=True)
             ]
         )  # (rows, tokens, width)
-        check_output(output, len(rows), layer)
         shape = [len(rows), *[1] * (output.ndim - 2), layer.width]
         shape[where.axis] = tokens.shape[1]
         return torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
@@ -144,7 +162,7 @@ def from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Shift:
 
     def added(output: Tensor) -> Tensor:
         check_output(output, rows, layer)
-        tokens = where.positions.current
+        tokens = where.tokens(output, layer)
         mask = torch.from_numpy(tokens >= starts).to(output.device, output.dtype)
         per_token, per_row = [rows, *[1] * (output.ndim - 1)], [rows, *[1] * (output.ndim - 1)]
         per_token[where.axis], per_row[-1] = tokens.shape[1], layer.width
@@ -204,15 +222,27 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
             "use noise=sequence and noise_from=prompt"
         )
     cache = cache_in(kwargs)
+    if cache is None:
+        cache = next((kwargs[name] for name in kwargs if _is_state(name, kwargs[name])), None)
     try:
         start = 0 if cache is None else int(cache.get_seq_length())
-    except (AttributeError, ValueError) as error:  # a state-space model's, or an older format
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # a state-space model's, or an older format
         raise UserError(
             "noise: token, and noise_from=generation, need the place of every token, but this "
             f"model keeps its state without counting them ({type(cache).__name__}); use "
             "noise=sequence and noise_from=prompt"
         ) from error
     return torch.arange(start, start + length).expand(rows, length)
+
+
+def _is_state(name: str, value: Any) -> bool:
+    """Whether an argument carries what was read before, by a name of the model's own."""
+    named = re.search(r"(^|_)(past|mems|states?)(_|$)", name) and not name.startswith("encoder")
+    return bool(named) and value is not None and not isinstance(value, bool)
 
 
 def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:

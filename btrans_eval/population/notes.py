@@ -26,7 +26,7 @@ def notes_of(survey: Survey, silent: Sequence[str]) -> list[str]:
         )
     if scales := survey.unusual.get("no norms"):
         notes.append(
-            f"norms: these return no vector of their input's shape, so they are no norms and carry "
+            "norms: these return less than a vector for each that they are given and carry "
             f"no noise: {_some(scales)}"
         )
     if survey.unreached:

@@ -265,15 +265,14 @@ class Population:
         starts: Sequence[int],
         positions: TokenPositions | None,
     ) -> Shift:
-        if self.noise == "token" and positions is not None:
-            where = Where(rows, starts, positions, self._token_axes[index])
-            return per_token(functools.partial(self._token_shift, index), where, layer)
+        where = None
+        if positions is not None:
+            is_head = layer.module not in set(self._decoder.modules())
+            where = Where(rows, starts, positions, self._token_axes[index], is_head)
+            if self.noise == "token":
+                return per_token(functools.partial(self._token_shift, index), where, layer)
         shifts = torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
-        if positions is None:
-            return per_row(shifts, layer)
-        return from_start(
-            shifts, Where(rows, starts, positions, self._token_axes[index]), layer
-        )
+        return per_row(shifts, layer) if where is None else from_start(shifts, where, layer)
 
     def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:
         return self.shift(member, layer, token)
