@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from btrans_eval.errors import UserError
 from btrans_eval.population.probe import Call
 
-_LARGE = 128.0
+LARGE = 128.0
 """Of numbers beside whose squares a norm's epsilon vanishes, and whose squares fit 16 bits."""
 _EQUAL = 0.02  # of numbers of 16 bits
 
@@ -42,8 +42,8 @@ def gate_of(module: nn.Module, name: str) -> Gate:
     none = None if weight is None else _with_weight(module, 0.0)
 
     def gate(args: Sequence[Any], given: Mapping[str, Any]) -> Tensor:
-        signs = _signs_like(_first(args, given))
-        args, given = _instead(args, given, _LARGE * signs)
+        signs = signs_like(_first(args, given))
+        args, given = _instead(args, given, LARGE * signs)
         found = type(one).forward(one, *args, **given)
         if none is not None:  # what is left where the weight is 0: a gain of 1 that it adds to
             found = found - type(none).forward(none, *args, **given)
@@ -109,20 +109,25 @@ def normalized_parts(module: nn.Module, call: Call) -> list[int]:
 
 def callable_alone(module: nn.Module) -> tuple[nn.Module, torch.device]:
     """The module, or one like it with weights of 1 where it has none, and where it computes."""
-    first = next((each for each in (*module.parameters(), *module.buffers())), None)
-    if first is None or not first.is_meta:
-        return module, torch.device("cpu") if first is None else first.device
+    if device_of(module).type != "meta":
+        return module, device_of(module)
     alone = copy.deepcopy(module).to_empty(device="cpu")
     for parameter in alone.parameters():
         nn.init.ones_(parameter)
     return alone, torch.device("cpu")
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module computes; the CPU where it has nothing that tells."""
+    first = next((each for each in (*module.parameters(), *module.buffers())), None)
+    return torch.device("cpu") if first is None else first.device
+
+
 def _near(some: Tensor, others: Tensor) -> bool:
     return bool((some - others).abs().max() <= _EQUAL * some.abs().max())
 
 
-def _signs_like(x: Tensor) -> Tensor:
+def signs_like(x: Tensor) -> Tensor:
     """+1 and -1 in turn, so that their mean is 0 and their root mean square 1."""
     signs = torch.ones_like(x)
     signs[..., 1::2] = -1.0

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from btrans_eval.config import check_pattern
@@ -36,6 +34,7 @@ class NormLayer:
         part: which of several norms that the module returns, from 0; None where it returns one.
         is_gated: whether the module multiplies by a gate after its gain, so that noise goes
             before the gate.
+        call: how the module was called; None where that is not known.
     """
 
     name: str
@@ -44,6 +43,7 @@ class NormLayer:
     is_flat: bool = False
     part: int | None = None
     is_gated: bool = False
+    call: probe.Call | None = None
 
     @property
     def path(self) -> str:
@@ -186,7 +186,8 @@ def _parts(name: str, module: nn.Module, call: probe.Call) -> Iterator[NormLayer
 def _placed(layer: NormLayer, call: probe.Call) -> NormLayer:
     shape = call.outputs[layer.part or 0]
     is_gated = layer.part is None and gates.is_gated(layer.module, call, layer.name)
-    return replace(layer, is_flat=_is_flat(shape, call.length, layer.name), is_gated=is_gated)
+    is_flat = _is_flat(shape, call.length, layer.name)
+    return replace(layer, is_flat=is_flat, is_gated=is_gated, call=call)
 
 
 def _is_flat(shape: tuple[int, ...], length: int, name: str) -> bool:
@@ -212,12 +213,12 @@ def _normalization_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if inside and name.startswith(inside):
             continue
-        if is_norm(module) or is_norm(_wrapped_by_peft(module)):
+        if is_norm(module) or is_norm(wrapped_by_peft(module)):
             inside = (*inside, name + ".")
             yield name, module
 
 
-def _wrapped_by_peft(module: nn.Module) -> nn.Module | None:
+def wrapped_by_peft(module: nn.Module) -> nn.Module | None:
     """The layer that a PEFT tuner or a saved copy stands in for; its noise is added once."""
     for attribute in ("base_layer", "original_module"):
         inner = getattr(module, attribute, None)
@@ -237,7 +238,7 @@ def is_norm(module: nn.Module | None) -> bool:
 
 def _is_usual(module: nn.Module) -> bool:
     """Whether its class's name has a Norm in it."""
-    inner = _wrapped_by_peft(module)
+    inner = wrapped_by_peft(module)
     return bool(_USUAL_SPELLING.search(type(module if inner is None else inner).__name__))
 
 
@@ -253,51 +254,3 @@ def hidden_size(model: nn.Module) -> int:
     """Width of the residual stream."""
     config: Any = model.config
     return int(config.get_text_config().hidden_size)
-
-
-@torch.no_grad()
-def gain_rms(layer: NormLayer) -> float:
-    """Root mean square of the gain that the layer multiplies by, in float64.
-
-    The gain is ``weight``, ``1 + weight`` (Gemma's convention) or 1 (no weight). Which of the
-    first two holds is read from what the layer does to a vector of +1 and -1, not from its name.
-    """
-    norm = layer.module
-    if _wrapped_by_peft(norm) is not None:
-        raise UserError(
-            f"prior: scaled needs the gain of every layer, but that of {layer.name} is trained by "
-            "the adapter; use prior=isotropic, or merge the adapter"
-        )
-    weight = getattr(norm, "weight", None)
-    if weight is None:
-        return 1.0
-    if weight.is_meta:
-        raise UserError(
-            f"prior: scaled needs the weight of {layer.name}, which is not on a device "
-            "(offloaded); use prior=isotropic or keep the layer in memory"
-        )
-    gain = weight.detach().to("cpu", torch.float64).numpy()
-    if _adds_one(norm, weight, layer):
-        gain = 1.0 + gain
-    return float(np.sqrt(np.mean(np.square(gain))))
-
-
-def _adds_one(norm: nn.Module, weight: Tensor, layer: NormLayer) -> bool:
-    signs = torch.ones((1, *weight.shape), dtype=weight.dtype, device=weight.device)
-    signs[..., 1::2] = -1.0
-    gate = [torch.ones_like(signs)] if layer.is_gated else []
-    try:
-        outputs = [norm(each, *gate) for each in (signs, -signs)]
-        up, down = (each[0] if isinstance(each, tuple) else each for each in outputs)
-        # half the difference of f(x) and f(-x): the bias of a LayerNorm cancels
-        measured = (up - down) / 2 * signs
-        if gate:
-            measured = measured / gates.gate_of(norm, layer.name)([signs, *gate], {})
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(
-            f"prior: scaled needs the gain of every layer, but {layer.name} "
-            f"({type(norm).__name__}) cannot be called alone ({error}); use prior=isotropic or "
-            "leave it out with norms="
-        ) from None
-    off = (measured - weight).float().abs().mean()
-    return bool((measured - 1 - weight).float().abs().mean() < off)
