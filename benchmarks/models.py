@@ -1,10 +1,11 @@
-"""Every causal language model of the installed transformers, tiny and random, under a population.
+"""Every language model of the installed transformers, tiny and random, under a population.
 
     python benchmarks/models.py                  # some twenty minutes on one core
     python benchmarks/models.py qwen3_next zaya  # these families anew
 
-Each family is examined in a process of its own, with a time limit. What was found is written line
-by line to out/models.jsonl, so that a run goes on where one ended, and at last to docs/models.md.
+All causal language models, and the text part of models that read images too. Each is examined in a
+process of its own, with a time limit. What was found is written line by line to out/models.jsonl,
+so that a run goes on where one ended, and at last to docs/models.md.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import tiny_families  # noqa: E402
 import transformers  # noqa: E402
 
 SECONDS = 120
+FAMILIES = [*tiny_families.names(), *tiny_families.names_with_images()]
 
 
 def run(found: Path, families: list[str], again: bool) -> None:
@@ -90,4 +92,4 @@ if __name__ == "__main__":
     parser.add_argument("--found", type=Path, default=ROOT / "out" / "models.jsonl")
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()
-    run(given.found, given.families or tiny_families.names(), again=bool(given.families))
+    run(given.found, given.families or FAMILIES, again=bool(given.families))

@@ -12,6 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 VOCABULARY = 96
 WIDTH, HEADS = 32, 4
 MOST_LAYERS = 4
+LARGEST = 10**8
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_blocks")
 _SIZES: dict[str, Any] = {
@@ -76,6 +77,9 @@ _UNLESS_NONE = {"head_dim"}
 
 _HYBRID = {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2}
 _GEMMA4 = {"layer_types": ["sliding_attention", "full_attention"], "num_hidden_layers": 2}
+_MULTIMODAL_ROTATION = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+}
 _INDEXER = {
     "indexer_n_heads": 2,
     "indexer_kv_heads": 1,
@@ -88,6 +92,14 @@ _INDEXER = {
 _OWN: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "blt": {"encoder_hash_byte_group_vocab": 50, "hidden_size_global": 32, "cross_attn_k": 1},
+    **{
+        name: {"num_hidden_layers": 2, "num_attention_heads": HEADS, "hidden_size": WIDTH}
+        for name in ("clip_vision_model", "siglip_vision_model")
+    },
+    **dict.fromkeys(
+        ("qwen2_vl_text", "qwen2_5_vl_text", "paddleocr_vl_text", "qwen2_5_omni_text"),
+        _MULTIMODAL_ROTATION,
+    ),
     "cohere_compass_text": {
         "num_hidden_layers": 4,
         "layer_types": ["sliding_attention", "full_attention"] * 2,
@@ -145,6 +157,13 @@ def names() -> list[str]:
     return list(transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
+def names_with_images() -> list[str]:
+    """Every other model type that answers in text about images and is no encoder-decoder."""
+    auto = transformers.models.auto.modeling_auto
+    others = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return [name for name in others if name not in names()]
+
+
 def config(family: str) -> Any:
     """A tiny configuration of this family: every kind of layer that its default has, once."""
     kind = CONFIG_MAPPING[family]
@@ -199,7 +218,14 @@ def build(family: str) -> nn.Module:
     torch.manual_seed(7)
     made = config(family)
     dtype = torch.float32 if family in _FLOAT32 else torch.float64
-    model = transformers.AutoModelForCausalLM.from_config(made)
+    auto = transformers.AutoModelForCausalLM
+    if family not in names():
+        auto = transformers.AutoModelForImageTextToText
+    with torch.device("meta"):
+        size = sum(each.numel() for each in auto.from_config(made).parameters())
+    if size > LARGEST:
+        raise ValueError(f"not small: {size:.1e} parameters with the sizes known here")
+    model = auto.from_config(made)
     model = model.to(dtype).eval()
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:  # a random model with the usual small weights repeats itself
