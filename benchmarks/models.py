@@ -21,9 +21,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "vllm_engine")]
 
 import exam  # noqa: E402
+import small_checkpoints  # noqa: E402
 import tiny_families  # noqa: E402
 import transformers  # noqa: E402
 
@@ -86,6 +87,91 @@ def summary(verdict: dict[str, Any]) -> str:
     return "holds"
 
 
+# ---------------------------------------------------------------------------- the page
+TITLE = """# Models
+
+Written by `benchmarks/models.py` (transformers {release}). Tiny random models of every family, in
+float64 where they allow it, each tried under a population:
+
+{checks}
+
+A row names the model type, how many layers carry noise and of which classes, how responses are
+generated (rows that are *refilled*, or *static* batches), what is refused in one line, and vLLM:
+
+- *tested*: members have been compared with those of `btrans-hf` (`tests/vllm_engine`);
+- *refused*: a layer's noise goes before a gate, or into one of several norms that a module returns,
+  and vLLM cannot put it there;
+- *when started*: whether every layer is there, holds the checkpoint's weight and lets noise through
+  is found out when vLLM starts, and what does not is refused.
+
+| | causal language models | text part of models that read images |
+|---|---|---|
+"""
+COUNTS = {
+    "holds": "all checks hold",
+    "refused": "something is refused in one line, all else holds",
+    "stock": "the model fails without noise",
+    "wrong": "a member is not that of the formula",
+    "traceback": "an error that is not ours",
+    "not built": "not examined",
+}
+
+
+def page(known: dict[str, dict[str, Any]]) -> str:
+    """The table of all families."""
+    checks = [f"- {name}: {_sentence(check)}" for name, check in exam.CHECKS.items()]
+    checks.append("- refilled texts are those of static batches")
+    text = TITLE.format(release=transformers.__version__, checks="\n".join(checks))
+    groups = [
+        [known[name] for name in names if name in known]
+        for names in (tiny_families.names(), tiny_families.names_with_images())
+    ]
+    for word, told in COUNTS.items():
+        counts = [sum(summary(verdict) == word for verdict in group) for group in groups]
+        text += f"| {told} | {counts[0]} | {counts[1]} |\n"
+    for way in ("refilled", "static"):
+        counts = [sum(each["batching"].startswith(way) for each in group) for group in groups]
+        text += f"| {way} | {counts[0]} | {counts[1]} |\n"
+    for title, group in zip(("Causal language models", "With images"), groups, strict=True):
+        text += f"\n## {title}\n\n| family | norms | batches | refused, wrong | vLLM |\n"
+        text += "|---|---|---|---|---|\n"
+        text += "".join(map(_row, (each for each in group if not each["built"])))
+    text += "\n## What carries no noise\n\n"
+    for verdict in (verdict for group in groups for verdict in group if verdict["notes"]):
+        text += f"- `{verdict['family']}`: {'; '.join(verdict['notes'])}\n"
+    text += "\n## Not examined\n\n"
+    for verdict in (verdict for group in groups for verdict in group if verdict["built"]):
+        text += f"- `{verdict['family']}`: {verdict['built']}\n"
+    return text
+
+
+def _sentence(check: Any) -> str:
+    return " ".join((check.__doc__ or "").split()).rstrip(".")
+
+
+def _row(verdict: dict[str, Any]) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(verdict["kinds"].items()))
+    special = [f"{verdict['gated']} before a gate"] * bool(verdict["gated"])
+    special += [f"{verdict['parts']} of several"] * bool(verdict["parts"])
+    norms = f"{verdict['norms']}: {kinds}" + "".join(f"; {each}" for each in special)
+    told: dict[str, list[str]] = {}
+    for name, each in verdict["checks"].items():
+        if each != "holds":
+            told.setdefault(each, []).append(name)
+    others = "<br>".join(f"{', '.join(names)}: {each}" for each, names in told.items())
+    cells = [f"`{verdict['family']}`", norms, verdict["batching"], others, _vllm(verdict)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _vllm(verdict: dict[str, Any]) -> str:
+    if verdict["checks"]["attaches"] != "holds":
+        return ""
+    if verdict["gated"] or verdict["parts"]:
+        return "refused"
+    tested = {name.replace("-", "_") for name in small_checkpoints.FAMILIES}
+    return "tested" if verdict["family"] in tested else "when started"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("families", nargs="*")
@@ -93,3 +179,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()
     run(given.found, given.families or FAMILIES, again=bool(given.families))
+    (ROOT / "docs" / "models.md").write_text(page(read(given.found)), encoding="utf-8")

@@ -51,6 +51,8 @@ class Verdict:
         built: empty, or why there is nothing to examine.
         norms: how many layers carry noise.
         kinds: their classes, and how many of each.
+        gated: how many of them have their noise before a gate.
+        parts: how many are one of several that a module returns.
         checks: by name: "holds", or how it does not, beginning with refused, wrong, traceback, or
             stock where the model itself is at fault.
         batching: "refilled", or "static" and why.
@@ -61,6 +63,8 @@ class Verdict:
     built: str = ""
     norms: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
+    gated: int = 0
+    parts: int = 0
     checks: dict[str, str] = field(default_factory=dict)
     batching: str = ""
     notes: list[str] = field(default_factory=list)
@@ -84,7 +88,9 @@ def examine(family: str) -> Verdict:
     verdict.checks["attaches"] = "holds"
     verdict.norms = len(population.layers)
     verdict.kinds = dict(Counter(type(layer.module).__name__ for layer in population.layers))
-    verdict.notes = list(getattr(population, "notes", ()))
+    verdict.gated = sum(layer.is_gated for layer in population.layers)
+    verdict.parts = sum(layer.part is not None for layer in population.layers)
+    verdict.notes = population.notes
     for name, check in CHECKS.items():
         try:
             check(model, population)
@@ -177,12 +183,20 @@ def mixed_rows(model: Any, population: Population) -> None:
 
 def frozen(model: Any, population: Population, first: list[int] | None = None) -> None:
     """Tokens are generated with a cache as they are read again without one."""
-    own = _steps(model)
+    own = _stock_steps(model)
     with population.members(range(ROWS), first):
         off = _steps(model)
+    must(off <= _CLOSE + 30 * own, f"decoding and reading differ by {off:.2g} (stock {own:.2g})")
+
+
+def _stock_steps(model: Any) -> float:
+    try:
+        own = _steps(model)
+    except Exception as error:
+        raise Stock(f"it does not generate: {_line(error)}") from error
     if own != own:
         raise Stock("its own decoding gives no numbers")
-    must(off <= _CLOSE + 30 * own, f"decoding and reading differ by {off:.2g} (stock {own:.2g})")
+    return own
 
 
 @torch.no_grad()
@@ -245,7 +259,7 @@ def formula(model: Any, population: Population) -> None:
     shifts: dict[tuple[str, int], Tensor] = {}
     for index, layer in enumerate(population.layers):
         z = np.stack([population.shift(member, index) for member in (2, 7)])
-        part = getattr(layer, "part", None) or 0
+        part = layer.part or 0
         shifts[_module_name(model, layer), part] = torch.from_numpy(z)
     for name, (module, args, given, output) in seen.items():
         _compare(name, module, args, given, output, shifts)
@@ -297,6 +311,7 @@ CHECKS: dict[str, Callable[[Any, Population], None]] = {
 # ---------------------------------------------------------------------------- generation
 def batching(model: Any) -> str:
     """How responses are generated; refilled ones are compared with static ones."""
+    _stock_steps(model)
     (request, *_) = generation(PROMPTS, SAMPLED, REPEATS)
     refilled = _lm(model)
     if not refilled._flows(request):

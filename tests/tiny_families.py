@@ -97,9 +97,19 @@ _OWN: dict[str, dict[str, Any]] = {
         for name in ("clip_vision_model", "siglip_vision_model")
     },
     **dict.fromkeys(
-        ("qwen2_vl_text", "qwen2_5_vl_text", "paddleocr_vl_text", "qwen2_5_omni_text"),
+        (
+            "qwen2_vl_text",
+            "qwen2_5_vl_text",
+            "paddleocr_vl_text",
+            "qwen2_5_omni_text",
+            "glm4v_text",
+            "glm46v_text",
+            "glm_ocr_text",
+            "glmga_text",
+        ),
         _MULTIMODAL_ROTATION,
     ),
+    "mistral4": {"num_key_value_heads": HEADS},
     "cohere_compass_text": {
         "num_hidden_layers": 4,
         "layer_types": ["sliding_attention", "full_attention"] * 2,

@@ -44,7 +44,7 @@ def gate_of(module: nn.Module, name: str) -> Gate:
     def gate(args: Sequence[Any], given: Mapping[str, Any]) -> Tensor:
         signs = signs_like(_first(args, given))
         args, given = _instead(args, given, LARGE * signs)
-        found = type(one).forward(one, *args, **given)
+        found: Tensor = type(one).forward(one, *args, **given)
         if none is not None:  # what is left where the weight is 0: a gain of 1 that it adds to
             found = found - type(none).forward(none, *args, **given)
         return found * signs

@@ -69,11 +69,11 @@ def equal(
         except UserError as error:
             failed[name] = error
     most = min(found.values(), default=0.0) * math.sqrt(EQUAL_KL / _LEAST)
-    for name, error in failed.items():
+    for name, reason in failed.items():
         if not found or not measure(name, most).mean_kl <= EQUAL_KL:
             raise UserError(
                 "prior: balanced needs the influence of every layer, but noise in "
-                f"{name} alone: {error}"
+                f"{name} alone: {reason}"
             )
     return {name: found[name] if found.get(name, most) < most else 0.0 for name in alone}
 
