@@ -76,13 +76,20 @@ def entry(model: nn.Module) -> nn.Module:
     entered: list[nn.Module] = []
     with ExitStack() as stack:
         for module in model.modules():
-            if "input_ids" in inspect.signature(module.forward).parameters:
+            if _takes_tokens(module):
                 hook = module.register_forward_pre_hook(lambda each, args: entered.append(each))
                 stack.callback(hook.remove)
         run(model, ROWS, LENGTH)
     if base in entered:
         return base
     return next((module for module in entered if module is not model), model)
+
+
+def _takes_tokens(module: nn.Module) -> bool:
+    try:
+        return "input_ids" in inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):  # it is not written in Python
+        return False
 
 
 @torch.no_grad()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import tiny_families
 import torch
+import transformers
 from engine import population_lm
 from models import BY_NAME
 from test_gates import Base, SiluRMSNorm, Toy, rms
@@ -132,6 +134,20 @@ def test_the_compressors_of_deepseek_v4_carry_noise_that_decoding_keeps():
         torch.testing.assert_close(whole[:, 124:-1].to(steps), steps, atol=1e-4, rtol=0)
     stock = model(generated.sequences, use_cache=False).logits
     assert (stock - whole)[:, -1].abs().max() > 1e-4  # noise in the compressors alone
+
+
+@pytest.mark.parametrize(
+    "family", ["qwen3_next", "zaya", "hy_v4", "deepseek_v4", "mamba2", "xlstm", "kimi_linear"]
+)
+def test_an_outline_without_weights_is_surveyed_as_the_model(family):
+    model = tiny_families.build(family)
+    with torch.device("meta"):
+        outline = transformers.AutoModelForCausalLM.from_config(model.config).to(torch.bfloat16)
+    here, there = survey(model), survey(outline.eval())
+    assert [replace(each, module=None, call=None) for each in here.layers] == [
+        replace(each, module=None, call=None) for each in there.layers
+    ]
+    assert here.unusual == there.unusual and list(here.functions) == list(there.functions)
 
 
 # ---------------------------------------------------------------------------- what is no norm
