@@ -101,6 +101,7 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
         if not setup.is_stock(config):
             layers = find_norms(self._outline, config.norms)
             setup.refuse_reordered(self._config, layers)
+            setup.refuse_gated(layers)
             self._noise.find(layers, self._weights_of(layers))
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         self._populate(config, gains)
@@ -110,6 +111,8 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
 
     def _populate(self, config: PopulationConfig, gains: Mapping[str, float] | None = None) -> None:
         """Make the population; without the gains, one that only shows that it can be made."""
+        if not setup.is_stock(config):
+            setup.refuse_gated(find_norms(self._outline, config.norms))
         sigma, scales, self._calibration = self._calibrations.resolve(config)
         if config.prior in ("scaled", "balanced") and scales is None:
             names = [layer.name for layer in find_norms(self._outline, config.norms)]
@@ -123,8 +126,6 @@ class BTransVLLM(VLLMGeneration, StockVLLM):
             seed=config.seed,
             scales=scales,
         )
-        if not self._population.is_stock:
-            setup.refuse_gated(self._population.layers)
 
     @property
     def max_length(self) -> int:

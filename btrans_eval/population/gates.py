@@ -9,6 +9,7 @@ differs by g alone, whatever g is and whatever kernel computes it.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,11 +43,13 @@ def gate_of(module: nn.Module, name: str) -> Gate:
     none = None if weight is None else _with_weight(module, 0.0)
 
     def gate(args: Sequence[Any], given: Mapping[str, Any]) -> Tensor:
-        signs = signs_like(_first(args, given))
-        args, given = _instead(args, given, LARGE * signs)
-        found: Tensor = type(one).forward(one, *args, **given)
+        bound = inspect.signature(module.forward).bind(*args, **given)
+        first = next(name for name in bound.arguments if isinstance(bound.arguments[name], Tensor))
+        signs = signs_like(bound.arguments[first])
+        bound.arguments[first] = LARGE * signs
+        found: Tensor = type(one).forward(one, *bound.args, **bound.kwargs)
         if none is not None:  # what is left where the weight is 0: a gain of 1 that it adds to
-            found = found - type(none).forward(none, *args, **given)
+            found = found - type(none).forward(none, *bound.args, **bound.kwargs)
         return found * signs
 
     return gate
@@ -142,18 +145,3 @@ def _with_weight(module: nn.Module, value: float) -> nn.Module:
         filled = nn.Parameter(torch.full_like(weight, value), requires_grad=False)
         other.__dict__["_parameters"] = {**module._parameters, "weight": filled}
     return other
-
-
-def _first(args: Sequence[Any], given: Mapping[str, Any]) -> Tensor:
-    return next(each for each in (*args, *given.values()) if isinstance(each, Tensor))
-
-
-def _instead(
-    args: Sequence[Any], given: Mapping[str, Any], x: Tensor
-) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments with the first tensor replaced."""
-    old = _first(args, given)
-    return (
-        [x if each is old else each for each in args],
-        {name: x if each is old else each for name, each in given.items()},
-    )

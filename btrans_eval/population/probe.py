@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class Call:
 
     Attributes:
         length: tokens of each row of the pass.
-        inputs: shape and dtype of every tensor among its arguments.
+        inputs: shape and dtype of every tensor among its arguments, in the order of its signature.
         outputs: shape of each tensor that it returned; of one, unless `is_tuple`.
         is_tuple: whether it returned several things.
     """
@@ -44,7 +44,7 @@ def calls(
     found: dict[nn.Module, Call] = {}
 
     def note(module: nn.Module, args: Any, given: Any, output: Any) -> None:
-        inputs = [each for each in (*args, *given.values()) if isinstance(each, Tensor)]
+        inputs = [each for each in _in_order(module, args, given) if isinstance(each, Tensor)]
         outputs = output if isinstance(output, tuple) else (output,)
         found[module] = Call(
             length,
@@ -58,6 +58,15 @@ def calls(
             stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
         run(model, rows, length)
     return [found.get(module) for module in modules]
+
+
+def _in_order(module: nn.Module, args: Any, given: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a call in the order in which the module declares them."""
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **given)
+    except (TypeError, ValueError):  # it is not written in Python
+        return [*args, *given.values()]
+    return [*bound.args, *bound.kwargs.values()]
 
 
 def run(model: nn.Module, rows: int, length: int) -> None:

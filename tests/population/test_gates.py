@@ -113,7 +113,7 @@ class AddingNorm(Base):
 class Toy(nn.Module):
     """Tokens, a norm with a second input, and words."""
 
-    def __init__(self, norm: nn.Module, by_name: bool = False, flat: bool = False) -> None:
+    def __init__(self, norm: nn.Module, by_name: str = "", flat: bool = False) -> None:
         super().__init__()
         torch.manual_seed(3)
         self.embed = nn.Embedding(VOCABULARY, WIDTH, dtype=torch.float64)
@@ -127,7 +127,13 @@ class Toy(nn.Module):
         if self.flat:
             x, gate = x.flatten(0, 1), gate.flatten(0, 1)
         self.seen = x, gate
-        y = self.norm(x, gate=gate) if self.by_name else self.norm(x, gate)
+        calls = {
+            "": lambda: self.norm(x, gate),
+            "gate": lambda: self.norm(x, gate=gate),
+            "all": lambda: self.norm(hidden_states=x, gate=gate),
+            "reversed": lambda: self.norm(gate=gate, hidden_states=x),
+        }
+        y = calls[self.by_name]()
         y = y[0] + y[1] if isinstance(y, tuple) else y
         return SimpleNamespace(logits=y.view(*input_ids.shape, WIDTH))
 
@@ -159,8 +165,9 @@ def test_noise_goes_before_the_gate_to_the_precision_of_float64(kind, flat):
     torch.testing.assert_close(noisy, stock + z * gate, atol=1e-9, rtol=1e-9)
 
 
-def test_a_gate_may_be_given_by_name():
-    stock, noisy, _ = both(Toy(SiluRMSNorm(), by_name=True))
+@pytest.mark.parametrize("by_name", ["gate", "all", "reversed"])
+def test_a_gate_may_be_given_by_name(by_name):
+    stock, noisy, _ = both(Toy(SiluRMSNorm(), by_name))
     by_place = both(Toy(SiluRMSNorm()))
     assert torch.equal(stock, by_place[0]) and torch.equal(noisy, by_place[1])
 
