@@ -81,7 +81,7 @@ def summary(verdict: dict[str, Any]) -> str:
     if verdict["built"]:
         return "not built"
     told = [each.partition(":")[0] for each in verdict["checks"].values()]
-    for word in ("traceback", "wrong", "refused"):
+    for word in ("traceback", "wrong", "stock", "refused"):
         if word in told:
             return word
     return "holds"
@@ -110,7 +110,7 @@ generated (rows that are *refilled*, or *static* batches), what is refused in on
 COUNTS = {
     "holds": "all checks hold",
     "refused": "something is refused in one line, all else holds",
-    "stock": "the model fails without noise",
+    "stock": "the model itself fails at something, without noise",
     "wrong": "a member is not that of the formula",
     "traceback": "an error that is not ours",
     "not built": "not examined",

@@ -138,7 +138,7 @@ def must(holds: bool, what: str) -> None:
 
 # ----------------------------------------------------------------------------- the checks
 def without_noise(model: Any, population: Population) -> None:
-    """sigma = 0 is the model, bit for bit."""
+    """With sigma = 0 it is the model, bit for bit."""
     batch = tokens(LENGTH)
     stock = logits(model, batch)
     with Population(model, 0.0).members(range(ROWS)):
@@ -217,24 +217,28 @@ def _steps(model: Any) -> float:
 
 
 def token_noise(model: Any, population: Population) -> None:
-    """noise=token."""
+    """Noise that is new at every token is the same when the tokens are read again."""
     frozen(model, Population(model, SIGMA, noise="token"))
 
 
 def from_generation(model: Any, population: Population) -> None:
-    """noise_from=generation."""
+    """Noise begins at the last token of the prompt, and decoding keeps it."""
     other = Population(model, SIGMA, noise_from="generation")
     frozen(model, other, [LENGTH - 1] * ROWS)
     batch = tokens(LENGTH)
     stock = logits(model, batch)
     with other.members(range(ROWS), [LENGTH - 1] * ROWS):
         noisy = logits(model, batch)
-    must(torch.equal(noisy[:, :-2], stock[:, :-2]), "noise before the last token of the prompt")
+    other_end = torch.cat([batch[:, :-1], batch[:, -1:] - 1], dim=1)
+    # some look at the whole prompt from each of its tokens
+    is_causal = torch.equal(stock[:, :-1], logits(model, other_end)[:, :-1])
+    if is_causal:
+        must(torch.equal(noisy[:, :-1], stock[:, :-1]), "noise before the last token of the prompt")
     must(not torch.equal(noisy[:, -1], stock[:, -1]), "no noise at the last token of the prompt")
 
 
 def scaled(model: Any, population: Population) -> None:
-    """prior=scaled."""
+    """The gain of every norm is found."""
     sigmas = Population(model, SIGMA, prior="scaled").sigmas
     must(bool(np.isfinite(sigmas).all() and (sigmas > 0).any()), "no sigma")
 
