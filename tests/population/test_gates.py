@@ -105,6 +105,16 @@ class DeafNorm(Base):
         return rms(x) * self.weight
 
 
+class NormOfSum(Base):
+    def forward(self, x, other):
+        return rms(x + other) * self.weight
+
+
+class LayerNormOfSum(Base):
+    def forward(self, x, other):
+        return functional.layer_norm(x + 0.5 * other, (WIDTH,), self.weight)
+
+
 class AddingNorm(Base):
     def forward(self, x, other):
         return rms(x) * self.weight + other
@@ -181,7 +191,9 @@ def test_through_a_closed_gate_no_noise_comes():
     assert (noisy - stock).abs().max() < 1e-20
 
 
-@pytest.mark.parametrize("kind", [GateFirstNorm, DeafNorm], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [GateFirstNorm, DeafNorm, NormOfSum, LayerNormOfSum], ids=lambda kind: kind.__name__
+)
 def test_where_no_gate_follows_noise_is_added_to_what_is_returned(kind):
     model = Toy(kind())
     assert not find_norms(model)[0].is_gated
