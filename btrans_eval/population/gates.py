@@ -73,7 +73,7 @@ def is_gated(module: nn.Module, call: Call, name: str) -> bool:
     def gates(value: float) -> list[Tensor]:
         return [torch.full(size, value, dtype=kind, device=device) for size, kind in others]
 
-    low, high = (alone.forward(x, *gates(value)) for value in (1.0, 3.0))
+    low, high = (_returned(alone, [x, *gates(value)], name) for value in (1.0, 3.0))
     if _near(low, high):
         return False
     ratio = (low * high).sum() / low.square().sum()
@@ -81,7 +81,7 @@ def is_gated(module: nn.Module, call: Call, name: str) -> bool:
         found = gate_of(alone, name)([x, *gates(1.0)], {})
         if _near(found, found.mean()):
             return True
-    elif _near(low, alone.forward(3 * x, *gates(3.0))):  # it is the norm of a sum
+    elif _near(low, _returned(alone, [3 * x, *gates(3.0)], name)):  # it is the norm of a sum
         return False
     raise UserError(
         f"norms: {name} ({type(module).__name__}) combines its output with another input, and "
@@ -90,7 +90,7 @@ def is_gated(module: nn.Module, call: Call, name: str) -> bool:
 
 
 @torch.no_grad()
-def normalized_parts(module: nn.Module, call: Call) -> list[int]:
+def normalized_parts(module: nn.Module, call: Call, name: str) -> list[int]:
     """Which of the things that a module returns are vectors whose length its inputs do not change.
 
     They hold as many numbers as an input, whose heads may be joined. A module that returns a norm
@@ -108,8 +108,20 @@ def normalized_parts(module: nn.Module, call: Call) -> list[int]:
         torch.randn(shape, dtype=dtype, generator=generator).to(device)
         for shape, dtype in call.inputs
     ]
-    some, others = alone.forward(*inputs), alone.forward(*(3 * each for each in inputs))
+    some = _returned(alone, inputs, name)
+    others = _returned(alone, [3 * each for each in inputs], name)
     return [place for place in parts if _near(some[place], others[place])]
+
+
+def _returned(module: nn.Module, inputs: Sequence[Tensor], name: str) -> Any:
+    try:
+        return module.forward(*inputs)
+    except Exception as error:  # it may be anybody's code
+        raise UserError(
+            f"norms: {name} ({type(module).__name__}) cannot be called alone "
+            f"({' '.join(str(error).split())}), so where its noise belongs cannot be told; leave "
+            "it out with a regular expression"
+        ) from error
 
 
 def callable_alone(module: nn.Module) -> tuple[nn.Module, torch.device]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,8 +112,11 @@ def survey(model: nn.Module, norms: str = "all") -> Survey:
             f"none among its modules ({', '.join(kinds)}); choose another model"
         )
     seen, late = _calls(model, modules)
-    found = {name: list(_parts(name, modules[name], call)) for name, call in seen.items()}
-    widths = {layer.name: layer.width for layers in found.values() for layer in layers}
+    found = {
+        name: list(_parts(name, modules[name], call))
+        for name, call in seen.items()
+        if _may_be_chosen(name, call, norms, model)
+    }
     chosen = [
         _placed(layer, seen[name])
         for name, layers in found.items()
@@ -121,12 +124,13 @@ def survey(model: nn.Module, norms: str = "all") -> Survey:
         if _is_chosen(layer.name, layer.width, norms, model)
     ]
     if not chosen:
-        names = ", ".join(list(widths)[:8])
-        more = f", and {len(widths) - 8} more" if len(widths) > 8 else ""
+        names = ", ".join(list(seen)[:8])
+        more = f", and {len(seen) - 8} more" if len(seen) > 8 else ""
         raise UserError(
             f"norms: must choose at least one layer, but {norms!r} matches none of "
             f"{names}{more}; use norms=all, norms=residual or a regular expression on these names"
         )
+    _refuse_sorted(model, [layer for layer in chosen if layer.is_flat])
     unreached = {
         name: module
         for name, module in modules.items()
@@ -146,7 +150,7 @@ def survey(model: nn.Module, norms: str = "all") -> Survey:
     return Survey(
         tuple(chosen),
         unreached,
-        probe.functional_norms(model, [modules[name] for name in found]),
+        probe.functional_norms(model, [modules[name] for name in seen]),
         {kind: names for kind, names in kinds_of.items() if names},
     )
 
@@ -175,7 +179,7 @@ def _longest(model: nn.Module) -> int:
 
 def _parts(name: str, module: nn.Module, call: probe.Call) -> Iterator[NormLayer]:
     """The norms that a module returns."""
-    for part in gates.normalized_parts(module, call):
+    for part in gates.normalized_parts(module, call, name):
         width = call.outputs[part][-1]
         if call.is_tuple:
             yield NormLayer(f"{name}.{part}", module, width, part=part)
@@ -188,6 +192,31 @@ def _placed(layer: NormLayer, call: probe.Call) -> NormLayer:
     is_gated = layer.part is None and gates.is_gated(layer.module, call, layer.name)
     is_flat = _is_flat(shape, call.length, layer.name)
     return replace(layer, is_flat=is_flat, is_gated=is_gated, call=call)
+
+
+def _may_be_chosen(name: str, call: probe.Call, norms: str, model: nn.Module) -> bool:
+    """Whether a module has to be looked into: what is left out by its name is not called."""
+    names = [f"{name}.{part}" for part in range(len(call.outputs))] if call.is_tuple else [name]
+    shapes = zip(names, call.outputs, strict=True)
+    return any(_is_chosen(each, shape[-1], norms, model) for each, shape in shapes if shape)
+
+
+def _refuse_sorted(model: nn.Module, layers: Sequence[NormLayer]) -> None:
+    """Refuse flat layers that see other tokens than those of each row in turn, as experts do.
+
+    A pass over tokens that are all alike may take all of them to one expert; two kinds go apart.
+    """
+    for length in {layer.call.length for layer in layers if layer.call}:
+        of_length = [layer for layer in layers if layer.call and layer.call.length == length]
+        modules = [layer.module for layer in of_length]
+        again = probe.calls(model, modules, probe.ROWS, length, are_alike=False)
+        for layer, call in zip(of_length, again, strict=True):
+            if call != layer.call:
+                raise UserError(
+                    f"norms: {layer.name} is given tokens of a batch apart from their rows, so "
+                    "whose they are cannot be told; leave it out with a regular expression, or "
+                    "use norms=residual"
+                )
 
 
 def _is_flat(shape: tuple[int, ...], length: int, name: str) -> bool:

@@ -38,9 +38,13 @@ class Call:
 
 @torch.no_grad()
 def calls(
-    model: nn.Module, modules: Sequence[nn.Module], rows: int, length: int
+    model: nn.Module,
+    modules: Sequence[nn.Module],
+    rows: int,
+    length: int,
+    are_alike: bool = True,
 ) -> list[Call | None]:
-    """How each module was called with so many rows and tokens, the last time; None: not at all."""
+    """How each module was called by `run`, the last time; None: not at all."""
     found: dict[nn.Module, Call] = {}
 
     def note(module: nn.Module, args: Any, given: Any, output: Any) -> None:
@@ -56,7 +60,7 @@ def calls(
     with ExitStack() as stack:
         for module in modules:
             stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
-        run(model, rows, length)
+        run(model, rows, length, are_alike)
     return [found.get(module) for module in modules]
 
 
@@ -69,10 +73,12 @@ def _in_order(module: nn.Module, args: Any, given: Mapping[str, Any]) -> list[An
     return [*bound.args, *bound.kwargs.values()]
 
 
-def run(model: nn.Module, rows: int, length: int) -> None:
-    """A forward pass over so many tokens."""
-    device = next(model.parameters()).device
-    model(torch.ones((rows, length), dtype=torch.long, device=device))
+def run(model: nn.Module, rows: int, length: int, are_alike: bool = True) -> None:
+    """A forward pass over so many tokens, all the same or two in turn."""
+    tokens = torch.ones((rows, length), dtype=torch.long, device=next(model.parameters()).device)
+    if not are_alike:
+        tokens[:, ::2] = 0
+    model(tokens)
 
 
 @torch.no_grad()

@@ -282,6 +282,23 @@ def test_gated_layers_of_families(family):
                 assert any(ratio.mean() == pytest.approx(each, rel=1e-6) for each in (1, 60))
 
 
+class HelplessNorm(Base):
+    """Needs more than its call shows."""
+
+    def forward(self, x, gate):
+        if not x.requires_grad and not hasattr(self, "seen"):
+            self.seen = x
+        if x is not self.seen and x.grad_fn is None:
+            raise ValueError("not like this")
+        return rms(x) * self.weight * gate
+
+
+def test_a_norm_that_cannot_be_called_alone_is_refused_in_one_line():
+    with pytest.raises(UserError, match="cannot be called alone .not like this.") as caught:
+        Population(Toy(HelplessNorm()), SIGMA)
+    assert "\n" not in str(caught.value)
+
+
 # ------------------------------------------------------------------------------ several norms
 class PairNorm(Base):
     """As ZAYA's, of queries and keys."""

@@ -150,6 +150,33 @@ def test_an_outline_without_weights_is_surveyed_as_the_model(family):
     assert here.unusual == there.unusual and list(here.functions) == list(there.functions)
 
 
+class Experts(nn.Module):
+    """A norm for each of two experts; token 1 and its like go to the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace()
+        self.embed = nn.Embedding(16, 8)
+        self.norm = nn.RMSNorm(8)
+        self.expert_norms = nn.ModuleList([nn.RMSNorm(8), nn.RMSNorm(8)])
+
+    def forward(self, input_ids, **others):
+        x = self.norm(self.embed(input_ids)).flatten(0, 1)
+        kinds = input_ids.flatten() % 2
+        for kind, norm in enumerate(self.expert_norms):
+            if (kinds == kind).any():
+                x = x.clone()
+                x[kinds == kind] = norm(x[kinds == kind])
+        return SimpleNamespace(logits=x.view(*input_ids.shape, 8))
+
+
+def test_norms_of_experts_whose_tokens_have_left_their_rows_are_refused():
+    model = Experts()
+    with pytest.raises(UserError, match="norms: expert_norms.1 is given tokens of a batch apart"):
+        Population(model, SIGMA)
+    assert [layer.name for layer in Population(model, SIGMA, norms="^norm").layers] == ["norm"]
+
+
 # ---------------------------------------------------------------------------- what is no norm
 def test_what_returns_the_scale_is_left_out_and_told():
     model = tiny_families.build("hy_v4")
