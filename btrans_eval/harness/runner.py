@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ from btrans_eval.population.population import Population
 from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
 from btrans_eval.scores.likelihood import log_mean
 from btrans_eval.store.store import Store
+
+
+logger = logging.getLogger(__name__)
 
 
 class Runner:
@@ -58,6 +62,8 @@ class Runner:
         self.calibration = calibration
         self.is_never_scored = False
         engine.become(population, config)
+        for note in population.notes:
+            logger.warning("%s", note)
         self._store = _open_store(config.store, before._store if before else None)
         self.judge = judge_with(self._store)
         self._shelf = None
@@ -254,6 +260,7 @@ class Runner:
             "noise_from": population.noise_from,
             "norms": population.norms,
             "norms_matched": len(population.layers),
+            "norms_without_noise": population.notes,
             "seed": population.seed,
             "noise_sha256": population.digest(),
             "calibration": self.calibration,

@@ -23,7 +23,8 @@ from transformers.utils.hub import cached_file
 
 from btrans_eval.errors import UserError
 from btrans_eval.population import fingerprint
-from btrans_eval.population.norms import NormLayer, gain_rms
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import NormLayer
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class Checkpoint:
             }
 
     def gains(self, model: Any, layers: Sequence[NormLayer]) -> dict[str, float]:
-        """`norms.gain_rms` of each layer, by name; of the weights, only these layers' are read.
+        """`gains.gain_rms` of each layer, by name; of the weights, only these layers' are read.
 
         Args:
             model: an outline of this checkpoint, in the dtype that it is computed in, whose
@@ -139,8 +140,8 @@ class Checkpoint:
         with ExitStack() as stack:
             files = self._tensor_files(stack)
             for layer in layers:
-                norm = copy.deepcopy(model.get_submodule(layer.name)).to_empty(device="cpu")
-                names = {name: f"{layer.name}.{name}" for name in norm.state_dict()}
+                norm = copy.deepcopy(model.get_submodule(layer.path)).to_empty(device="cpu")
+                names = {name: f"{layer.path}.{name}" for name in norm.state_dict()}
                 places = {name: self._place(whole, model, files) for name, whole in names.items()}
                 kinds = {name: value.dtype for name, value in norm.state_dict().items()}
                 norm.load_state_dict(dict(_cast(kinds, places, files)))

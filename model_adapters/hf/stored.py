@@ -22,7 +22,7 @@ from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.kept import Weights
-from btrans_eval.population.norms import find_norms
+from btrans_eval.population.norms import find_norms, survey
 from btrans_eval.population.population import Population
 from btrans_eval.population.recall import needs_measuring, recall
 
@@ -105,7 +105,8 @@ class StoredHF(BTransHF):
             return config.sigma, None, None
         dtype = str(next(self._model.parameters()).dtype)
         tokenizer = fingerprint.of_tokenizer(self.tokenizer)
-        found = recall(Weights(self._digest, dtype, tokenizer), config)
+        unusual = survey(self._outline, config.norms).unusual
+        found = recall(Weights(self._digest, dtype, tokenizer), config, unusual)
         if found is not None:
             logger.warning("sigma=%g, as measured before", found[0])
             return found

@@ -93,6 +93,7 @@ class BTransVLLM(StockVLLM):
                 raise UserError("sigma: vLLM was started without noise; start it again with noise")
             layers = find_norms(self._outline, config.norms)
             setup.refuse_reordered(self._config, layers)
+            setup.refuse_gated(layers)
             self._noise.find(layers, self._weights_of(layers))
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         population, calibration = self._populate(config, gains)
@@ -106,6 +107,8 @@ class BTransVLLM(StockVLLM):
 
         Without the gains, a population that only shows that it can be made.
         """
+        if not setup.is_stock(config):
+            setup.refuse_gated(find_norms(self._outline, config.norms))
         sigma, scales, calibration = self._calibrations.resolve(config)
         if config.prior in ("scaled", "balanced") and scales is None:
             names = [layer.name for layer in find_norms(self._outline, config.norms)]

@@ -21,7 +21,7 @@ from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.kept import Weights
-from btrans_eval.population.norms import NormLayer
+from btrans_eval.population.norms import NormLayer, survey
 from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
@@ -143,6 +143,27 @@ def refuse_reordered(config: Any, layers: Sequence[NormLayer]) -> None:
             )
 
 
+def refuse_gated(layers: Sequence[NormLayer]) -> None:
+    """Refuse layers whose noise goes where this engine cannot put it, or not alone.
+
+    Raises:
+        UserError: naming some of them.
+    """
+    names = [layer.name for layer in layers if layer.is_gated]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise UserError(
+            f"norms: {names[0]}{more} multiplies by a gate, and vLLM cannot add noise before it; "
+            "leave these out with norms=, or use --model btrans-hf"
+        )
+    for layer in layers:
+        if layer.part is not None:
+            raise UserError(
+                f"norms: {layer.path} returns several norms, and vLLM cannot add noise to each; "
+                "leave it out with norms=, or use --model btrans-hf"
+            )
+
+
 def loading(others: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers needs to load the same checkpoint's configuration."""
     return {name: others[name] for name in ("revision", "trust_remote_code") if name in others}
@@ -209,7 +230,8 @@ class Calibrations:
                 str(self._dtype),
                 fingerprint.of_tokenizer(self._tokenizer()),
             )
-        found = recall(self._weights, config)
+        outline = self._checkpoint.outline()
+        found = recall(self._weights, config, survey(outline, config.norms).unusual)
         if found is None:
             raise UserError(
                 f"{what} was not measured yet for this model in {self._kind()}, and vLLM cannot; "

@@ -24,7 +24,8 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.vllm.weights import WeightReader
-from btrans_eval.population.norms import NormLayer, gain_rms, is_norm
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import NormLayer, is_norm
 
 
 @functools.cache

@@ -310,8 +310,12 @@ def test_another_adapter_is_measured_anew(tokenizer):
 def test_balance_by_hand_and_without_influence():
     found = layers.balance({"a": 0.04, "b": 0.01})
     assert found == pytest.approx({"a": 0.5**0.5, "b": 2**0.5})
-    with pytest.raises(UserError, match="balanced .* noise in b alone changes nothing"):
-        layers.balance({"a": 0.04, "b": 0.0})
+    with_one = layers.balance({"a": 0.04, "none": 1e-8, "b": 0.01})
+    assert with_one == {**found, "none": 0.0}
+    with pytest.raises(UserError, match="balanced .* noise in none of them alone changes anything"):
+        layers.balance({"a": 0.0, "b": 1e-9})
+    with pytest.raises(UserError, match="balanced: noise in b alone gives no finite"):
+        layers.balance({"a": 0.04, "b": float("nan")})
 
 
 def test_models_that_cannot_be_measured(tokenizer):

@@ -189,6 +189,19 @@ def test_channels_in_another_order_are_refused():
     vllm_setup.refuse_reordered(transformers.LlamaConfig(), [layer])
 
 
+def test_layers_whose_noise_goes_elsewhere_are_refused():
+    from btrans_eval.population.norms import NormLayer
+
+    names = [f"model.layers.{place}.linear_attn.norm" for place in range(2)]
+    gated = [NormLayer(name, torch.nn.Identity(), 8, is_gated=True) for name in names]
+    plain = NormLayer("model.norm", torch.nn.Identity(), 8)
+    with pytest.raises(UserError, match="linear_attn.norm and 1 more multiplies by a gate"):
+        vllm_setup.refuse_gated([plain, *gated])
+    with pytest.raises(UserError, match="norms: model.qk_norm returns several norms"):
+        vllm_setup.refuse_gated([NormLayer("model.qk_norm.1", torch.nn.Identity(), 8, part=1)])
+    vllm_setup.refuse_gated([plain])
+
+
 def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     lm = population_lm(checkpoint, sigma=0.1)
     layers = lm.runner.population.layers
