@@ -23,7 +23,7 @@ from transformers.activations import ACT2FN
 from btrans_eval import Population
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.hf import BTransHF
-from btrans_eval.model_adapters.refill import Unfit
+from btrans_eval.model_adapters.hf.refill import Unfit
 
 SIGMA = 0.1
 ROWS, LENGTH, LONG = 3, 6, 140  # some norms come into play after 128 tokens

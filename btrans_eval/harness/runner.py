@@ -30,7 +30,6 @@ from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
 from btrans_eval.scores.likelihood import log_mean
 from btrans_eval.store.store import Store
 
-
 logger = logging.getLogger(__name__)
 
 
