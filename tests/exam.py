@@ -318,8 +318,8 @@ def batching(model: Any) -> str:
     _stock_steps(model)
     (request, *_) = generation(PROMPTS, SAMPLED, REPEATS)
     refilled = _lm(model)
-    if not refilled._flows(request):
-        found = refilled._prepare(request)
+    if refilled.engine.batching(request) == "static":
+        found = refilled.engine.generation._prepare(request)
         return f"static: {found}" if isinstance(found, Unfit) else "static"
     static = _said(_lm(model, batching="static"))
     if _said(refilled) != static:
