@@ -7,7 +7,7 @@ in a worker (``verifier``), where sympy is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sympy
@@ -116,7 +116,7 @@ def _is_zero(x: Any, y: Any) -> bool | None:
     return False if any(_is_apart(value, _LAST) for value in at_points) else None
 
 
-def _points(symbols: Iterable[Any]) -> Iterable[dict[Any, Any]]:
+def _points(symbols: Iterable[Any]) -> Iterator[dict[Any, Any]]:
     """Rational points, of both signs, at which two formulas that differ are unlikely to meet."""
     ordered = sorted(symbols, key=str)
     for first, step, below in ((37, 16, 29), (-37, -16, 29), (53, -22, 41)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from btrans_eval import __version__
@@ -63,11 +63,11 @@ class Runner:
         engine.become(population, config)
         for note in population.notes:
             logger.warning("%s", note)
-        self._store = _open_store(config.store, before._store if before else None)
+        self._store: Store | None = _open_store(config.store, before._store if before else None)
         self.judge = judge_with(self._store)
         self._shelf = None
         # they are of the engine, and finding the weights' fingerprint takes a while
-        self._facts = before._facts if before is not None else None
+        self._facts: Mapping[str, Any] | None = before._facts if before is not None else None
         if self._store is not None:
             self._facts = self._facts or engine.facts()
             self._shelf = Shelf(self._store, engine.name, population, self._facts)

@@ -60,7 +60,7 @@ class ScoredRow(list[str]):
         self.columns = columns
 
 
-class PopulationFilter(Filter):  # type: ignore[misc]
+class PopulationFilter(Filter):
     """The harness's filter ``btrans_population``: score the first k responses of each question.
 
     Args:

@@ -61,7 +61,7 @@ class Verdict:
 
     def _name(self, one: Hashable) -> str:
         """How the first response of a class wrote its answer."""
-        return str(self.answers[self.labels.index(one)])  # type: ignore[arg-type]
+        return str(self.answers[self.labels.index(one)])  # type: ignore[arg-type]  # a label
 
 
 def judge(

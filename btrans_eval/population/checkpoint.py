@@ -26,6 +26,7 @@ from btrans_eval.population import fingerprint
 from btrans_eval.population.gains import gain_rms
 from btrans_eval.population.norms import NormLayer
 
+_from_config: Any = transformers.AutoModelForCausalLM.from_config  # has no types
 logger = logging.getLogger(__name__)
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -70,10 +71,8 @@ class Checkpoint:
         config.pad_token_id = None  # else some models look for padding in tokens that are not there
         # grouped experts take no other dtype, and shapes do not depend on it
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.bfloat16, **self._trust()
-            )
-        return model.eval()  # type: ignore[no-any-return]
+            model: nn.Module = _from_config(config, dtype=torch.bfloat16, **self._trust())
+        return model.eval()
 
     def fingerprint(self, dtype: torch.dtype) -> str:
         """`fingerprint.of_model` of the model as transformers loads it in ``dtype``.
@@ -82,9 +81,7 @@ class Checkpoint:
         (experts that are stacked when loaded), transformers loads it, on the CPU.
         """
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                self._load_config(), dtype=dtype, **self._trust()
-            )
+            model = _from_config(self._load_config(), dtype=dtype, **self._trust())
         found = self.fingerprint_of(model)
         if found is not None:
             return found

@@ -73,12 +73,12 @@ class Survey:
 def unwrap(model: nn.Module) -> nn.Module:
     """The transformers model inside torch.compile, DistributedDataParallel and PEFT wrappers."""
     while True:
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod  # type: ignore[assignment]
+        if isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
+            model = compiled
         elif isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
-        elif hasattr(model, "get_base_model"):
-            model = model.get_base_model()  # type: ignore[operator]
+        elif callable(under := getattr(model, "get_base_model", None)):
+            model = under()
         else:
             return model
 

@@ -107,4 +107,5 @@ class Ending:
         if isinstance(end, int):
             text = text.lstrip()
         stop_thinking = end if isinstance(end, str) else None
-        return postprocess_generated_text(text, stop=self.until, think_end_token=stop_thinking)  # type: ignore[no-any-return]
+        cut = postprocess_generated_text(text, stop=self.until, think_end_token=stop_thinking)
+        return str(cut)

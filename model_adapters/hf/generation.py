@@ -178,8 +178,8 @@ class Generation:
                 custom_generate=prepared,
                 **arguments,
             )
-        except Unfit as reason:
-            other.append(reason)
+        except Unfit as unfit:
+            other.append(unfit)
         except ValueError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"gen_kwargs: transformers refuses them ({reason})") from error
@@ -189,6 +189,8 @@ class Generation:
         """Texts of rows that come and go."""
         request = rows[0].question.request
         ending, prepared = self._ending(request), self._prepare(request)
+        if isinstance(prepared, Unfit):
+            raise prepared
         sampled = self._resolve(request)[2]["do_sample"]
         prompts: dict[int, list[int]] = {}
 
@@ -223,7 +225,8 @@ class Generation:
     def _resolve(self, request: Any) -> tuple[list[str], int, dict[str, Any]]:
         """Stop strings, limit in tokens, and what else ``generate`` is given."""
         arguments = self.arguments(request)
-        known = vars(transformers.GenerationConfig())
+        config: Any = transformers.GenerationConfig  # has no types
+        known = vars(config())
         for name in {*arguments} & {*_OURS}:
             raise UserError(f"{name}: is set for each response; use {_OURS[name]} instead")
         for name in {*arguments} - {*known, "until", "max_gen_toks"}:

@@ -29,7 +29,7 @@ from btrans_eval.population.population import Population
 logger = logging.getLogger(__name__)
 
 
-class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
+class BTransHF(HFLM):
     """A population of one transformers model under lm_eval.
 
     Takes every argument of ``HFLM`` and those of ``btrans_eval.config.PopulationConfig``.
@@ -49,7 +49,8 @@ class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
         kind = cls
         if arguments.get("from_store") and cls is BTransHF:
             from btrans_eval.model_adapters.hf.stored import StoredHF as kind
-        return super().__new__(kind)  # type: ignore[no-any-return]
+        made: BTransHF = super().__new__(kind)
+        return made
 
     def __init__(self, pretrained: Any = None, **arguments: Any) -> None:
         own, others = split_arguments(arguments)
@@ -145,7 +146,8 @@ class BTransHF(HFLM):  # type: ignore[misc]  # lm_eval is untyped
 
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         with self.engine.rows_bound(inps):
-            return super()._model_call(inps, *args, **kwargs)  # type: ignore[no-any-return]
+            logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
+        return logits
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
         with self.engine.answering(None):  # the search runs the model as it is

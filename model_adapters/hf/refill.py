@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
-from transformers.generation import GenerationMode
+from transformers.generation.configuration_utils import GenerationMode
 
 from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, process
 from btrans_eval.model_adapters.hf.slots import Slots
@@ -214,7 +214,8 @@ class Refill:
             logits_to_keep=1,
             **{self._prepared.cache_argument: cache},
         )
-        return output.logits[:, -1].float()  # type: ignore[no-any-return]
+        logits: Tensor = output.logits
+        return logits[:, -1].float()
 
     def _append(self, rows: Sequence[Text], scores: Tensor) -> None:
         """The next token of each row; a row in a free place goes on with its last one."""

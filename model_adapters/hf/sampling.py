@@ -39,7 +39,8 @@ def process(
     """
     for processor in processors:
         if isinstance(processor, OF_SCORES):
-            scores = processor(None, scores)
+            of_scores: Any = processor  # looks at no tokens
+            scores = of_scores(None, scores)
         else:
             alone = RepetitionPenaltyLogitsProcessor(processor.penalty)  # of one row, unpadded
             each = [
@@ -59,13 +60,13 @@ def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[in
         places: number of each row's next token, from 0.
     """
     if streams[0] is None:
-        return best(scores)[:, 0].tolist()  # type: ignore[no-any-return]
+        return list(map(int, best(scores)[:, 0].tolist()))
     uniform = [
         stream.uniform(place)
         for stream, place in zip(streams, places, strict=True)
         if stream is not None
     ]
-    return draw(scores, uniform)[:, 0].tolist()  # type: ignore[no-any-return]
+    return list(map(int, draw(scores, uniform)[:, 0].tolist()))
 
 
 def best(scores: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ class RowByRow:
         )
 
 
-class _Unpadded(LogitsProcessor):  # type: ignore[misc]
+class _Unpadded(LogitsProcessor):
     """A processor that looks at what was said, given each row without its padding."""
 
     def __init__(self, processor: LogitsProcessor, padding: Sequence[int]) -> None:
@@ -157,7 +158,7 @@ class _Unpadded(LogitsProcessor):  # type: ignore[misc]
         return process(self._processors, said, scores)
 
 
-class Draw(LogitsProcessor):  # type: ignore[misc]
+class Draw(LogitsProcessor):
     """Scores that leave each row one token, drawn by inverting its distribution function.
 
     Args:
@@ -175,7 +176,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
 
-class _Finite(LogitsProcessor):  # type: ignore[misc]
+class _Finite(LogitsProcessor):
     """Changes nothing; refuses scores of which the best is no number."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

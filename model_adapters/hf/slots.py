@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ ROOM = 64
 """Tokens that a buffer has room for beyond what it holds when it is made, at most."""
 
 
-class SlotLayer(DynamicLayer):  # type: ignore[misc]
+class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # its base has no types
     """Keys and values of one layer; all rows end at the same place, as if padded on the left.
 
     The tensors that transformers sees are views of buffers with room on the right, so that a
@@ -26,7 +26,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
     """
 
     def __init__(self, most: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # has no types
         self._most = most
         self._buffers: tuple[Tensor, Tensor] | None = None
         self._start = self._end = 0
@@ -54,8 +54,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         for buffer, states in zip(self._held(), (key_states, value_states), strict=True):
             buffer[..., self._end : self._end + new, :] = states
         self._end += new
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def put(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Replace rows by others, shape (slots, heads, tokens, width); all end where rows end."""
@@ -69,7 +68,8 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
 
     def keep(self, slots: Tensor) -> None:
         """Only these rows, in this order."""
-        self._buffers = tuple(buffer[slots] for buffer in self._held())  # type: ignore[assignment]
+        keys, values = self._held()
+        self._buffers = (keys[slots], values[slots])
         self._show()
 
     def forget(self, tokens: int) -> None:
@@ -82,10 +82,11 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
             raise RuntimeError("the layer holds nothing yet")
         return self._buffers
 
-    def _show(self) -> None:
-        self.keys, self.values = (
-            buffer[..., self._start : self._end, :] for buffer in self._held()
-        )
+    def _show(self) -> tuple[Tensor, Tensor]:
+        """Let transformers see what is held."""
+        keys, values = (buffer[..., self._start : self._end, :] for buffer in self._held())
+        self.keys, self.values = keys, values
+        return keys, values
 
     def _make_room(self, right: int, held: int = 0) -> None:
         """Room for ``right`` tokens after the end, and for rows of ``held`` tokens before it."""
@@ -95,7 +96,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         shown = self._end - self._start
         length = max(shown, held)
         buffers = []
-        for view in (self.keys, self.values):
+        for view in self._show():
             buffer = _zeros(view, self._size_for(length, right))
             buffer[..., length - shown : length, :] = view
             buffers.append(buffer)
@@ -130,7 +131,8 @@ class Slots:
     @property
     def layers(self) -> list[SlotLayer]:
         """One for each layer of the model that has keys and values."""
-        return [] if self.cache is None else list(self.cache.layers)
+        layers = [] if self.cache is None else self.cache.layers
+        return [layer for layer in layers if isinstance(layer, SlotLayer)]
 
     @property
     def length(self) -> int:
@@ -140,15 +142,13 @@ class Slots:
     def fill(self, prefilled: DynamicCache) -> None:
         """Take all rows of a prefilled cache, padded on the left, for the first ones."""
         self.cache = Cache(layers=[SlotLayer(self._most) for _ in prefilled.layers])
-        for own, other in zip(self.layers, prefilled.layers, strict=True):
-            own.update(other.keys, other.values)
-            other.reset()  # layer by layer, so that the whole is never held twice
+        for own, (keys, values) in zip(self.layers, _taken(prefilled), strict=True):
+            own.update(keys, values)
 
     def put(self, slots: Sequence[int], prefilled: DynamicCache) -> None:
         """Replace the rows in some slots by those of a prefilled cache, padded on the left."""
-        for own, other in zip(self.layers, prefilled.layers, strict=True):
-            own.put(torch.tensor(slots, device=other.keys.device), other.keys, other.values)
-            other.reset()
+        for own, (keys, values) in zip(self.layers, _taken(prefilled), strict=True):
+            own.put(torch.tensor(slots, device=keys.device), keys, values)
 
     def keep(self, slots: Sequence[int]) -> None:
         """Only the rows in these slots, renumbered from 0."""
@@ -159,3 +159,13 @@ class Slots:
         """Drop the first tokens of every row."""
         for layer in self.layers if tokens else []:
             layer.forget(tokens)
+
+
+def _taken(prefilled: DynamicCache) -> Iterator[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer, which is emptied then: the whole is never held twice."""
+    for layer in prefilled.layers:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if keys is None or values is None:
+            raise RuntimeError("a layer holds nothing yet")
+        yield keys, values
+        layer.reset()

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.generation import GenerationMode
+from transformers.generation.configuration_utils import GenerationMode
 
 from btrans_eval.errors import UserError
 
 
-class AllDone(StoppingCriteria):  # type: ignore[misc]
+class AllDone(StoppingCriteria):
     """Ends a batch at the first token at which all of its rows have been done.
 
     Args:

@@ -188,12 +188,13 @@ class BTransVLLM(StockVLLM):
 
     def _count_rows(self) -> int:
         """How many prompts vLLM is given at once."""
+        at_once: int
         if self.data_parallel_size > 1:
             at_once = self.model_args.get("max_num_seqs") or _USUAL_SEQUENCES
         else:
             at_once = self.model.llm_engine.vllm_config.scheduler_config.max_num_seqs
         if self.batch_size == "auto":
-            return _PIECES * int(at_once) * self.data_parallel_size
+            return _PIECES * int(at_once) * int(self.data_parallel_size)
         if self.batch_size < at_once:
             logger.warning(
                 "batch_size: vLLM is given %d prompts at a time, and could run %d; use "

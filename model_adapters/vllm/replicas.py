@@ -47,12 +47,13 @@ class OneEngine:
     def generate(
         self, prompts: Sequence[Any], parameters: Sequence[Any], adapter: Any
     ) -> list[Any]:
-        return self._llm.generate(  # type: ignore[no-any-return]
+        outputs: list[Any] = self._llm.generate(
             list(prompts),
             sampling_params=list(parameters),
             use_tqdm=False,
             lora_request=adapter,
         )
+        return outputs
 
 
 class Replica(OneEngine):

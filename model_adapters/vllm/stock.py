@@ -32,8 +32,8 @@ def _vllm_has_a_version() -> Iterator[None]:
     """
     ask = importlib.metadata.version
 
-    def version(name: str) -> str:
-        return str(vllm.__version__) if name == "vllm" else ask(name)
+    def version(distribution_name: str) -> str:
+        return str(vllm.__version__) if distribution_name == "vllm" else ask(distribution_name)
 
     importlib.metadata.version = version
     try:
@@ -58,11 +58,13 @@ def check_release(release: str) -> None:
 check_release(vllm.__version__)
 PLATFORM = vllm.platforms.current_platform.device_type
 
+__all__ = ["PLATFORM", "VLLM", "StockVLLM"]
+
 with _vllm_has_a_version():
     from lm_eval.models.vllm_causallms import VLLM
 
 
-class StockVLLM(VLLM):  # type: ignore[misc]
+class StockVLLM(VLLM):
     """The harness's model type, with the signatures that its ``hf`` has."""
 
     logits_cache = False  # each request is a row of its own
@@ -77,12 +79,14 @@ class StockVLLM(VLLM):  # type: ignore[misc]
                 f"max_model_len: must leave room for a whole continuation, but one has {longest} "
                 f"tokens and vLLM's context {self.max_length}; use max_model_len={longest + 2}"
             )
-        return super()._loglikelihood_tokens(requests, disable_tqdm)  # type: ignore[no-any-return]
+        scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm)
+        return scores
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         if not requests:  # the harness makes batches of as many
             return []
-        return super().loglikelihood_rolling(requests, disable_tqdm)  # type: ignore[no-any-return]
+        sums: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
+        return sums
 
     def get_model_info(self) -> dict[str, Any]:
         """What the results file says of the model."""

@@ -32,7 +32,7 @@ from btrans_eval.population.norms import NormLayer, is_norm
 def _shifted(kind: type[nn.Module]) -> type[nn.Module]:
     """A class of normalization layers that add their ``btrans_shift``; named as it was."""
 
-    class Shifted(kind):  # type: ignore[misc, valid-type]
+    class Shifted(kind):  # type: ignore[misc, valid-type]  # made at run time
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             return add(super().forward(*args, **kwargs), self.btrans_shift)
 
@@ -65,7 +65,7 @@ def _prepare(parent: nn.Module, name: str, module: nn.Module | None) -> None:
     device = weight.device if isinstance(weight, Tensor) and not weight.is_meta else None
     shift = torch.zeros(width, dtype=torch.float32, device=device)
     module.register_buffer("btrans_shift", shift, persistent=False)
-    module.__class__ = _shifted(type(module))  # type: ignore[arg-type]
+    module.__class__ = _shifted(type(module))  # type: ignore[arg-type]  # memoized
 
 
 def width_of(norm: nn.Module) -> int | None:
@@ -83,7 +83,7 @@ def width_of(norm: nn.Module) -> int | None:
 _hook = register_module_module_registration_hook(_prepare)
 
 
-class NoisyWorker(WeightReader):  # type: ignore[misc, unused-ignore]
+class NoisyWorker(WeightReader):
     """What a worker can be told, as a ``worker_extension_cls`` of vLLM."""
 
     def btrans_find(self, names: Sequence[str]) -> dict[str, list[Any]]:
