@@ -34,7 +34,7 @@ _STATED_LETTERS = (
     r"\x01(?P<box>[A-Z?])\x01",
     r"[(\[] ?(?P<parentheses>[A-Za-z]) ?[)\]]",
     r"(?![A-Z]:\s*Let['’]s\b)"  # "A: Let's think", which is no choice
-    rf"(?P<capital>[A-Z])(?![\w'’])(?=[\"'”’]?(?:{'|'.join(_AFTER_CAPITAL)}))",
+    rf"(?P<capital>[A-Z])(?!['’]?\w)(?=[\"'”’]?(?:{'|'.join(_AFTER_CAPITAL)}))",
     r"(?P<small>[a-z])(?=[.,;:!)](?:\s|$)|\s*$|\n)",
 )
 _STATED = re.compile(rf"[\"'“‘]?(?:{'|'.join(_STATED_LETTERS)})(?!\?)")
@@ -43,6 +43,7 @@ _VERB = r"(?:is|was|are|am|being|would|will|can|cannot|could|does|do|has|have|ha
 # not "B, C is wrong", "B, I am sure", "B. A good day"
 _ANOTHER = re.compile(
     r"[)\]\x01]?\s?(?:[,;&/]|and\b|or\b)[\s,]*(?:and |or )?"
+    r"(?:(?:possibly|maybe|perhaps|even|also|both|option|choice) ){0,2}"
     rf"(?:\([A-J]\)|[B-HJ](?!['’]?\w)(?! {_VERB})|[AI](?!['’]?\w)(?! (?!(?:{_REASON})\b)[a-z]))"
 )
 _WRONG = (

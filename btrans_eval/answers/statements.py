@@ -16,7 +16,8 @@ _IS = (
 _FILLERS = (
     r"(?:(?:therefore|thus|then|hence|clearly|indeed|simply|just|still|now|most|likely|probably"
     r"|definitely|actually|exactly|both|either|equal to|(?:the )?(?:option|choice|letter)"
-    r"|approximately|about|none of the above)\b[,:]?\s*){0,4}"
+    r"|approximately|about|around|roughly|nearly|almost|none of the above)\b[,:]?\s*"
+    r"|(?:approx|ca)\.\s*){0,4}"
 )
 LEAD = re.compile(_THE_ANSWER + _IS + _FILLERS, re.I)
 """What comes right before a stated answer; its group mark is the colon, "=" or line end."""

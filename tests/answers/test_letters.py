@@ -84,6 +84,13 @@ LETTERS: list[tuple[str, str | None]] = [
     ("The answer is (A, B, E).", None),
     ("So the answer is (B, C, D, G).", None),
     ("The answer is (F) or (G).", None),
+    ("The answer is (C) or possibly (D).", None),
+    ("The answer is C, or maybe option D.", None),
+    ("The answer is (C) and perhaps also (D).", None),
+    ("The answer is (C), though (D) is close.", "C"),
+    ("The answer is 'A'", "A"),
+    ("The answer is 'B'.", "B"),
+    ("The answer is B's cousin", None),
     ("The answer is not listed, but the closest one is (I).", "I"),
     ("The best answer is either (E) or (F), but no choice is clear.", None),
     # a later word wins, a second best does not
