@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from lm_eval.api.filter import Filter
 
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
+from btrans_eval.answers.tolerance import settled
 from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
 from btrans_eval.harness import failures, notes
@@ -71,9 +73,13 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
         encoder: sentence encoder for the diversity columns; None leaves out those that need one.
+        tolerance: how far from a gold answer that is written with a decimal point or a power of
+            ten a number may be and still score, as a share of the gold. Only for LaTeX; classes
+            and votes stay exact.
 
     Raises:
-        UserError: for k < 2, or a row without the gold answer's field.
+        UserError: for k < 2, a tolerance that is no share or has no use, or a row without the
+            gold answer's field.
     """
 
     def __init__(
@@ -84,11 +90,18 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: Callable[[str], str | None] | None = None,
         score: Callable[[Mapping[str, Any], str], float] | None = None,
         encoder: str | None = None,
+        tolerance: float = 0,
     ) -> None:
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
+        if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
+            # "1e-4" without a point is a string in YAML
+            raise UserError(f"tolerance: a share such as 0.0001, got {tolerance!r}")
+        if tolerance and (kind != "latex" or score is not None):
+            raise UserError("tolerance: needs kind: latex and no score of the task's own")
         self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder
         self.answer, self.score = answer, score
+        self.tolerance = Fraction(str(tolerance))  # the decimal that was written
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
         """Score the responses of all questions; one row per question."""
@@ -130,10 +143,13 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         kind = self.kind or "text"
         if self.score is None:
             gold = gold_answer(doc, self.gold, kind)
-            scores = correct(answers, gold, kind)
+            scores = correct([self._settled(answer, gold) for answer in answers], gold, kind)
         else:
             scores = [self.score(doc, text) for text in row]
         return answers, scores, label(answers, kind)
+
+    def _settled(self, answer: str | None, gold: str) -> str | None:
+        return settled(answer, gold, self.tolerance) if answer and self.tolerance else answer
 
 
 def first_k(row: Sequence[str], k: int, question: int) -> list[str]:
