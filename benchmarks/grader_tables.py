@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import kind_of_gold
-from btrans_eval.answers.response_text import last_box
 
 Row = TypeVar("Row")
 
@@ -171,7 +170,7 @@ def _gsm8k(file: Path, path: str) -> Iterator[Case]:
 
 def _qwen(file: Path, path: str) -> Iterator[Case]:
     for row in _rows(file):
-        gold = last_box(row["gt_cot"])
+        gold = extract(row["gt_cot"], "latex")
         for number, (text, score) in enumerate(zip(row["code"], row["score"], strict=True)):
             place, ours = f"row {row['idx']} sample {number}", extract(text, "latex")
             yield Case(place, key_of(place, ours, gold), "latex", ours, gold, score, text)
