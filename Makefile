@@ -10,7 +10,7 @@ WORKERS ?= 2
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-vllm clean
+.PHONY: demo check test test-vllm clean
 
 $(BIN)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,9 +23,17 @@ demo: $(BIN)/installed
 	$(BIN)/lm_eval --model btrans-hf --tasks btrans_demo --batch_size 32 --output_path $(OUT) --log_samples
 	@echo "Ran: lm_eval --model btrans-hf --tasks btrans_demo (8 members of SmolLM2-135M-Instruct). Results, samples and every member's responses: $(OUT)"
 
-test: $(BIN)/installed
+# types are checked as installed: in a checkout half of the package lies in other folders
+TYPES := $(VENV)/types
+check: $(BIN)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf $(TYPES) build
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target $(TYPES) .
+	rm -rf build
+	cd $(TYPES) && MYPYPATH=. $(abspath $(BIN))/python -m mypy --config-file $(CURDIR)/pyproject.toml -p btrans_eval
+
+test: check
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # vLLM's build for CPUs, in an environment of its own: it wants other releases of transformers and

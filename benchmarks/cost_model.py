@@ -166,7 +166,7 @@ def _prefill(lm: Any, rows: int, tokens: int) -> float:
 
     ids = torch.randint(5, 4000, (rows, tokens))
     start = time.perf_counter()
-    with torch.no_grad(), lm._population.members(range(rows)):
+    with torch.no_grad(), lm.runner.population.members(range(rows)):
         lm.model(ids, use_cache=True, logits_to_keep=1)
     return time.perf_counter() - start
 
@@ -177,7 +177,7 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
 
     from transformers import LogitsProcessorList
 
-    from btrans_eval.model_adapters.refill import Prepared, Refill, Text
+    from btrans_eval.model_adapters.hf.refill import Prepared, Refill, Text
     from btrans_eval.population.caches import cache_argument
 
     times: list[float] = []
@@ -195,7 +195,7 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
     texts = [Text(place, place, prompt, None, is_done) for place in range(rows)]
     prepared = Prepared()
     prepared.processors, prepared.cache_argument = LogitsProcessorList(), cache_argument(lm.model)
-    for _ in Timed(lm.model, prepared, lm._bind, rows, steps + 2).run(texts):
+    for _ in Timed(lm.model, prepared, lm.engine.generation._bind, rows, steps + 2).run(texts):
         pass
     return statistics.median(times)
 

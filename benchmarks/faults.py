@@ -37,17 +37,17 @@ def child(counter: str, flags: list[str]) -> None:
     sys.argv = ["lm_eval", *flags]
     from lm_eval.__main__ import cli_evaluate
 
-    from btrans_eval.model_adapters.hf import BTransHF
+    from btrans_eval.model_adapters.hf.generation import Generation
 
-    generate = BTransHF._generate
+    generate = Generation.static
 
-    def counted(self: BTransHF, batch: list) -> list:
+    def counted(self: Generation, batch: list) -> list:
         texts = generate(self, batch)
         with Path(counter).open("a") as file:
             file.write("x" * len(batch))
         return texts
 
-    BTransHF._generate = counted
+    Generation.static = counted
     cli_evaluate()
 
 
@@ -127,7 +127,7 @@ def memory(questions: int) -> None:
             sigma=0.01, members=8, batching="static", batch_size=64, store=f"{name}/store.sqlite"
         )
         text = "The answer is 5. " * 60  # 1 KB
-        lm._generate = lambda batch: [
+        lm.engine.generation.static = lambda batch: [
             Response(f"{text}{row.draw} {row.question.request.doc_id}", 200, False) for row in batch
         ]
         for number in (questions // 10, questions):

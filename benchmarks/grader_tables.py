@@ -56,18 +56,16 @@ class Source:
     Attributes:
         name: what it is called here.
         repository: where it is published.
-        pattern: its files within a clone.
+        patterns: its files within a clone.
         rule: which rows are taken, and how they are read.
         cases: reads the rows of a file, given with its path within the clone.
-        step: every so many-th file is taken, in order of names.
     """
 
     name: str
     repository: str
-    pattern: str
+    patterns: tuple[str, ...]
     rule: str
     cases: Callable[[Path, str], Iterator[Case]]
-    step: int = 1
 
 
 def key_of(*parts: object) -> str:
@@ -183,43 +181,47 @@ def _nemo_outputs(file: Path, path: str) -> Iterator[Case]:
         yield Case(place, key_of(place, ours, gold), "latex", ours, gold, score, text)
 
 
-TABLES = [
+_MODELS = (
+    "gemini-1.5-flash-002", "Meta-Llama-3_1-8B-Instruct", "Phi-3-mini-4k-instruct",
+    "Qwen1.5-7B-Chat", "c4ai-command-r-v01", "Mistral-7B-Instruct-v0.2", "DeepSeek-Coder-V2",
+    "gemini-1.5-pro-002",
+)  # fmt: skip
+SOURCES = [
     Source(
-        "Math-Verify's tests", "huggingface/Math-Verify", "tests/test_*.py",
+        "math_verify", "huggingface/Math-Verify", ("tests/test_*.py",),
         "every literal row whose columns begin with gold, pred, whatever options it names; each "
         "side read by our extractor of the gold's kind, or whole where that finds nothing",
         _math_verify,
     ),
     Source(
-        "NeMo-Skills' math_equal", "NVIDIA-NeMo/Skills", "tests/test_math_equal.py",
+        "math_equal", "NVIDIA-NeMo/Skills", ("tests/test_math_equal.py",),
         "every literal pair, in the order given", _math_equal,
     ),
     Source(
-        "Hendrycks' is_equiv", "hendrycks/math", "modeling/math_equivalence_test.py",
-        "every test", _is_equiv,
-    ),
-]  # fmt: skip
-OUTPUTS = [
-    Source(
-        "MMLU-Pro's published outputs", "TIGER-AI-Lab/MMLU-Pro",
-        "eval_results/model_outputs_*.zip",
-        "every fifth file by name, and of its rows that hold a text 1,500 at equal distances, up "
-        "to \"Question:\"; our letter against the first match of the harness's regular expression",
-        _mmlu_pro, step=5,
+        "is_equiv", "hendrycks/math", ("modeling/math_equivalence_test.py",), "every test",
+        _is_equiv,
     ),
     Source(
-        "OpenAI's GSM8K example solutions", "openai/grade-school-math",
-        "grade_school_math/data/example_model_solutions.jsonl",
+        "letters", "TIGER-AI-Lab/MMLU-Pro",
+        tuple(f"eval_results/model_outputs_{model}_5shots.zip" for model in _MODELS),
+        "of each model's rows that hold a text 1,500 at equal distances, up to \"Question:\"; our "
+        "letter against the first match of the harness's regular expression",
+        _mmlu_pro,
+    ),
+    Source(
+        "solutions", "openai/grade-school-math",
+        ("grade_school_math/data/example_model_solutions.jsonl",),
         "every solution with a line \"A: \"; our number of the whole against that of the line",
         _gsm8k,
     ),
     Source(
-        "Qwen2.5-Math's sample outputs on MATH", "QwenLM/Qwen2.5-Math",
-        "evaluation/data/eval_rm_maj_example/math_cot_100.jsonl",
-        "every output; ours equal to the box of the reference solution, against their score", _qwen,
+        "math_outputs", "QwenLM/Qwen2.5-Math",
+        ("evaluation/data/eval_rm_maj_example/math_cot_100.jsonl",),
+        "every output; ours equal to the answer of the reference solution, against their score",
+        _qwen,
     ),
     Source(
-        "NeMo-Skills' test outputs", "NVIDIA-NeMo/Skills", "tests/data/output-rs*.test",
+        "skills_outputs", "NVIDIA-NeMo/Skills", ("tests/data/output-rs*.test",),
         "every output; ours equal to the expected answer, against their score", _nemo_outputs,
     ),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from grader_tables import HARNESS_LETTER, Case
 
 WORDS = {
     # test tables
+    "afterwards": "a statement follows the last box: for us the box counts",
     "arithmetic": "sums and products of matrices are not worked out",
     "boxes": 'more than a comma or "and" between boxes, so the last one alone is the answer',
     "chain": "a chain of equations that starts with a value",
@@ -36,6 +37,7 @@ WORDS = {
     "unit": "a unit, or percent, in a spelling that one of the two does not know",
     # outputs
     "box": "the letter is in a box, which the regular expression does not read",
+    "denied": "the statement takes its letter back; the regular expression keeps it",
     "cut": "the text ends inside the statement",
     "form": "the letter is stated in a form that the regular expression does not read",
     "last": "the regular expression takes the first statement, we the last",
@@ -45,6 +47,7 @@ WORDS = {
     "word": "the regular expression takes the first letter of a word",
 }
 _KEYS = {
+    "afterwards": "81c42123",
     "arithmetic": "18b16592 7eb7dc42",
     "boxes": "87fd111a a4508176 ab135431 11b7cb6d",
     "chain": "be02a990",
@@ -55,7 +58,7 @@ _KEYS = {
     "linebreak": "31ca8feb 49848516",
     "malformed": "129998e4 f5379a11 9fe487d3 4619735a",
     "name": "d48584ca",
-    "option": "6fec3277",
+    "option": "6fec3277 52d6f531",
     "order": "e97769d6 220c3adc a25a6855",
     "pairs": "92c7e03b",
     "prose": "1b9a6bdb df343a83 a1928e3a e74b72a5 3982b5dd 4e1bfee3 ff12694f a5d4fefc dbd0eed1 "
@@ -67,17 +70,27 @@ _KEYS = {
     "theirs": "4888944b",
     "tolerance": "eee08f68 bb83b029 2419ecd8",
     "thousands": "6637b72e",
-    "unit": "470b49df c6041be4 545fdae1 4b7f61c0",
+    "unit": "470b49df c6041be4 545fdae1 4b7f61c0 2d67c558 1c2eb574",
     "unread": "1ebff3c4 bd425fab d376f2f9 885d9f2d bd52e1b3",
 }
 _WORD_OF = {key: word for word, keys in _KEYS.items() for key in keys.split()}
 
 _BOX = re.compile(r"\\boxed\{[^A-Za-z\\]*(?:\\text[a-z]*\{)?\(?([A-J])\b")
-_OTHER_FORM = re.compile(
-    r"\b(?:answer|option|choice)\b[^A-Za-z\n]{0,3}(?: is| should be)?[^A-Za-z]{0,12}"
-    r"(?:\\text[a-z]*\{|option |choice )?(?:\(([A-J])\)|([A-J])\b|\(([a-j])\)\.)"
+_NAMED = r"(?:option |choice )?(?:\\text[a-z]*\{)?(?:\(([A-J])\)|([A-J])\b(?![a-z'’]))"
+_FORMS = [re.compile(pattern) for pattern in (
+    rf"\b(?i:answer|option|choice)\b[^A-Za-z\n]{{0,3}}(?: is| should be)?[^A-Za-z]{{0,12}}{_NAMED}",
+    r"\b(?i:answer)[^A-Za-z\n]{0,3} is \(([a-j])\)\.",
+    rf"\bclosest (?:one |option )?(?:is|to) {_NAMED}",
+    rf"\b(?:which (?:is|corresponds to)|would be|likely) {_NAMED}",
+    r"\banswer to this \w+ is \(([A-J])\)\.",
+    r"(?:\(([A-J])\)|\bOption ([A-J])) is (?:the )?correct\b",
+    r"\banswer for[^.\n]{0,40} is \(([A-J])\)",
+)]  # fmt: skip
+_SEVERAL = re.compile(
+    r"answer is \(?[A-J]\)?\s*(?:,|-|&|and\b|or\b)\s*\(?(?:and )?[A-J]\b"
+    r"|answer is \(?(?!II)[A-J][A-Z]+\b"
+    r"|answer is(?: \(A\) [^\n]{1,90}?(?:,|;|\band)(?: and)? \(B\) |:?\s\(a\) [^\n]{1,90} \(b\) )"
 )
-_ANOTHER_LETTER = re.compile(r"answer is \(?[A-J]\)?\s*(?:,|-|&|and\b|or\b)\s*\(?(?:and )?[A-J]\b")
 
 
 def word_for(case: Case) -> str:
@@ -89,17 +102,24 @@ def word_for(case: Case) -> str:
 
 def _letter(case: Case) -> str:
     """For a letter of ours beside the first match of the harness's regular expression."""
-    statements = [(m.start(), m[1]) for m in HARNESS_LETTER.finditer(case.text)]
+    first = HARNESS_LETTER.search(case.text)
     boxed = [(m.start(), m[1]) for m in _BOX.finditer(case.text)]
-    if case.ours is None:
-        if _ANOTHER_LETTER.search(case.text):
+    if case.ours is None and first is not None:
+        if _SEVERAL.search(case.text):
             return "several"
+        if re.match(r"answer is \(?[A-J](?:[a-zI]| cannot\b)", case.text[first.start() :]):
+            return "word"
+        if re.match(r"\s*(?:is|was) (?:not|in)", case.text[first.end() :]):
+            return "denied"
         return "cut" if re.search(r"answer is \([A-J]\s*\Z", case.text) else "unexplained"
-    if case.other is None:
-        if boxed and boxed[-1][1] == case.ours:
-            return "box"
-        forms = [(m[1] or m[2] or m[3]).upper() for m in _OTHER_FORM.finditer(case.text)]
-        return "form" if forms and forms[-1] == case.ours else "unexplained"
-    if re.search(r"answer is [A-J][a-z]", case.text):
+    if case.other is None and boxed and boxed[-1][1] == case.ours:
+        return "box"
+    stated = [(m.start(), m[1]) for m in HARNESS_LETTER.finditer(case.text)] + boxed
+    for form in _FORMS:
+        letters = ((m.start(), next(filter(None, m.groups()))) for m in form.finditer(case.text))
+        stated += [(at, letter.upper()) for at, letter in letters]
+    if case.other is not None and re.search(r"answer is [A-J][a-z]", case.text):
         return "word"
-    return "last" if max(statements + boxed)[1] == case.ours else "unexplained"
+    if stated and max(stated)[1] == case.ours:
+        return "form" if case.other is None else "last"
+    return "unexplained"

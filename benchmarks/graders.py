@@ -1,11 +1,12 @@
 """Our reading and equality of answers beside what other graders publish.
 
-    python benchmarks/graders.py --tables DIR... --outputs DIR...     # a minute on one processor
+    python benchmarks/graders.py --clones DIR [--only NAME] [--limit N]      # half a minute
 
-DIR are clones of public repositories, named in ``grader_tables``; their tables are read where they
-lie. For each are printed the repository, path and version, the rule by which rows were taken, how
-many agree, and every disagreement with one word why. A disagreement that no word explains makes
-the exit code 1. Altered and rewritten gold answers are not here: tests/answers/test_mutations.py.
+DIR holds clones of public repositories, in folders named OWNER+NAME or NAME. Their tables of tests
+and outputs of models are read where they lie: ``grader_tables`` says which. Printed are repository,
+path, commit and the rule by which rows were taken, how many agree, and every disagreement with one
+word why; ``grader_words`` says what the words rest on. Exit code 1 if there is no word for one.
+Altered and rewritten gold answers are not here: tests/answers/test_mutations.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
-from grader_tables import OUTPUTS, TABLES, Case, Source, spread
+from grader_tables import SOURCES, Case, Source, spread
 from grader_words import WORDS, word_for
 
 from btrans_eval.answers.equivalence import Judge
@@ -30,15 +31,14 @@ def version(clone: Path) -> str:
     return f"commit {found[1]}" if inside else "no clone, so no version"
 
 
-def files_of(source: Source, folders: list[Path]) -> tuple[Path | None, list[Path]]:
-    """The folder that holds the source, and its files there."""
-    for folder in folders:
-        if files := sorted(folder.glob(source.pattern)):
-            return folder, files[:: source.step]
-    return None, []
+def clone_of(source: Source, place: Path) -> Path | None:
+    """The clone of the source's repository."""
+    names = source.repository.replace("/", "+"), source.repository.partition("/")[2]
+    return next((place / name for name in names if (place / name).is_dir()), None)
 
 
-def taken(source: Source, folder: Path, files: list[Path], limit: int | None) -> list[Case]:
+def taken(source: Source, folder: Path, limit: int | None) -> list[Case]:
+    files = [file for pattern in source.patterns for file in sorted(folder.glob(pattern))]
     cases = [case for file in files for case in source.cases(file, str(file.relative_to(folder)))]
     return cases if limit is None else spread(cases, limit)
 
@@ -67,7 +67,8 @@ def report(source: Source, folder: Path, cases: list[Case], judge: Judge) -> int
         if same is not case.expected
     ]
     print(f"\n{source.name}: {len(cases) - len(odd)} of {len(cases)} agree", flush=True)
-    print(f"  {source.repository}, {source.pattern}, {version(folder)}\n  rows: {source.rule}")
+    print(f"  {source.repository}, {version(folder)}: {' '.join(source.patterns)}")
+    print(f"  rows: {source.rule}")
     joined = sum(same for _, _, same in odd)
     print(f"  equal for us alone: {joined}; for them alone: {len(odd) - joined}")
     if graded := [case for _, case, _ in odd if case.right is not None]:
@@ -86,26 +87,22 @@ def report(source: Source, folder: Path, cases: list[Case], judge: Judge) -> int
 
 def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--tables", nargs="+", type=Path, default=[], metavar="DIR",
-                         help="clones whose test tables to read")  # fmt: skip
-    options.add_argument("--outputs", nargs="+", type=Path, default=[], metavar="DIR",
-                         help="clones whose published outputs to read")  # fmt: skip
+    options.add_argument("--clones", type=Path, required=True, metavar="DIR")
+    options.add_argument("--only", choices=[source.name for source in SOURCES])
     options.add_argument("--limit", type=int, help="at most so many rows of each")
     given = options.parse_args()
-    wanted = [(source, given.tables) for source in TABLES]
-    wanted += [(source, given.outputs) for source in OUTPUTS]
-    found = [(source, *files_of(source, folders)) for source, folders in wanted]
-    used = {folder for _, folder, _ in found}
-    if strange := [str(one) for one in [*given.tables, *given.outputs] if one not in used]:
-        options.error(f"nothing that is read here lies in {', '.join(strange)}")
     unexplained = 0
     with Judge() as judge:
-        for source, folder, files in found:
+        for source in SOURCES:
+            folder = clone_of(source, given.clones)
+            if given.only not in (None, source.name):
+                continue
             if folder is None:
-                print(f"\n{source.name}: not asked for ({source.repository})")
-            else:
-                cases = taken(source, folder, files, given.limit)
+                print(f"\n{source.name}: no clone of {source.repository} in {given.clones}")
+            elif cases := taken(source, folder, given.limit):
                 unexplained += report(source, folder, cases, judge)
+            else:
+                options.error(f"{folder} holds no rows of {' '.join(source.patterns)}")
         print(f"\nundecided pairs: {judge.undecided}; unexplained disagreements: {unexplained}")
     return int(unexplained > 0)
 

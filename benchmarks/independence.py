@@ -57,7 +57,7 @@ def variants(folder: str) -> Iterator[tuple[str, dict[tuple[int, int], str]]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--rank", path], check=True, env=environment)
     lm = model(8, store=path)
-    lm._flow = None  # all is in the store
+    lm.engine.generation.flow = None  # all is in the store
     yield "two processes", texts(lm, requests(range(ROWS)))
 
 
@@ -74,11 +74,11 @@ def margin(lm: BTransHF, name: tuple[int, int], ours: str, other: str) -> float:
         (n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
         min(len(first), len(second)),
     )
-    prompt = lm._prompt_tokens(request)
-    with torch.no_grad(), lm._population.members([row.member]):
+    prompt = lm.engine.prompt_tokens(request)
+    with torch.no_grad(), lm.runner.population.members([row.member]):
         logits = lm.model(torch.tensor([prompt + first[:place]])).logits[0, -1]
     ends = (logits.double() / ARGUMENTS["temperature"]).softmax(-1).cumsum(-1)
-    number = lm._stream_of(row).uniform(place)
+    number = lm.engine.generation._stream_of(row).uniform(place)
     return float((ends - number).abs().min())
 
 

@@ -21,8 +21,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from btrans_eval.demo import SIGMA, demo_arguments
-from btrans_eval.model_adapters import hf_generation as adapter
 from btrans_eval.model_adapters.hf import BTransHF
+from btrans_eval.model_adapters.hf import generation as adapter
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 48
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -64,7 +64,7 @@ def speed(rows: int, pairs: int) -> None:
     stock = HFLM(**demo_arguments(), batch_size=rows, device=DEVICE)
     population = BTransHF(batch_size=rows, members=rows, sigma=SIGMA)
     population._model = stock._model  # the same weights in the same memory
-    population._population = type(population._population)(stock.model, sigma=SIGMA)
+    population.become(population.population_config, None)  # hooks on these
     questions = requests(stock, rows)
     one = questions[:1]
     mixed = requests(stock, 1)  # one prompt, answered by as many members as there are rows
@@ -77,7 +77,8 @@ def speed(rows: int, pairs: int) -> None:
     )
     if rows > 1:
         single = BTransHF(batch_size=1, members=rows, sigma=SIGMA)
-        single._model, single._population = stock._model, population._population
+        single._model = stock._model
+        single.become(single.population_config, None)
         compare(
             f"population, {rows} members in one batch / one member at a time",
             lambda: population.generate_until(mixed, disable_tqdm=True),

@@ -21,7 +21,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from btrans_eval.model_adapters.vllm import BTransVLLM
-from btrans_eval.model_adapters.vllm_stock import StockVLLM
+from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
 
 def requests(lm: Any, rows: list[dict[str, Any]], tokens: int, members: int) -> list[Instance]:

@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 PTH = "btrans_eval.pth"  # sorts after __editable__*, which must make the package importable first
 
 
-class BuildPyWithPth(build_py):  # type: ignore[misc]
+class BuildPyWithPth(build_py):
     """setuptools' ``build_py`` that also packs ``btrans_eval.pth`` at the root."""
 
     def run(self) -> None:

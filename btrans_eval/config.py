@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
-
-import yaml
 
 from btrans_eval.errors import UserError
 
@@ -155,24 +152,6 @@ def split_arguments(
     """Model arguments as (our own, everybody else's)."""
     own = {name: value for name, value in arguments.items() if name in OWN_ARGUMENTS}
     return own, {name: value for name, value in arguments.items() if name not in own}
-
-
-def parse_pairs(name: str, text: str | None) -> dict[str, Any]:
-    """Arguments as the harness takes them: ``a=1,b=x`` or a JSON object."""
-    if not text:
-        return {}
-    if text.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except ValueError as error:
-            raise UserError(f"{name}: is no JSON object ({error})") from None
-    found = {}
-    for pair in text.split(","):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"{name}: must be name=value,name=value, got {pair!r}")
-        found[key.strip()] = yaml.safe_load(value)
-    return found
 
 
 def refuse_misspelled(

@@ -17,8 +17,9 @@ from real import members, results, samples
 
 from btrans_eval.cli import main
 from btrans_eval.errors import UserError
+from btrans_eval.harness.answering import Answering
 from btrans_eval.model_adapters.hf import BTransHF
-from btrans_eval.model_adapters.hf_stored import StoredHF
+from btrans_eval.model_adapters.hf.stored import StoredHF
 from btrans_eval.population import fingerprint
 
 TASKS = """
@@ -193,10 +194,10 @@ def test_facts_are_those_of_the_loaded_model(tmp_path, family):
         except UserError as error:  # a head that is renamed, experts that are joined
             assert family in ("gpt-neox", "qwen3-moe") and "renamed or joined" in str(error)
             continue
-        assert lm._engine_facts() == loaded._engine_facts()
-        assert lm._population.digest() == loaded._population.digest()
+        assert lm.engine.facts() == loaded.engine.facts()
+        assert lm.runner.population.digest() == loaded.runner.population.digest()
         (request,) = generation(["w5"])
-        assert lm._generation_facts(request) == loaded._generation_facts(request)
+        assert lm.engine.asked(request) == loaded.engine.asked(request)
 
 
 def test_the_checkpoint_adds_its_generation_config(place, tmp_path):
@@ -333,7 +334,9 @@ def test_a_response_that_leaves_the_store_meanwhile_is_not_made_up(place, tmp_pa
     path = str(tmp_path / "s.db")
     population_lm(str(place / "model"), store=path).generate_until(generation())
     lm = population_lm(str(place / "model"), store=path, from_store=True)
-    monkeypatch.setattr(StoredHF, "_check_complete", lambda *a: remove_one(Path(path), "responses"))
+    monkeypatch.setattr(
+        Answering, "_check_complete", lambda *a: remove_one(Path(path), "responses")
+    )
     with pytest.raises(UserError, match="from_store: a response left"):
         lm.generate_until(generation())
 
@@ -421,7 +424,7 @@ def test_the_sigma_that_was_found_may_be_typed(place, tmp_path, monkeypatch):
     first = population_lm(str(place / "model"), store=store, sigma="auto")
     texts = first.generate_until(generation())
     monkeypatch.setenv("BTRANS_EVAL_CACHE", str(tmp_path / "empty"))
-    sigma = float(f"{first._population.sigma:g}")  # as the store lists it
+    sigma = float(f"{first.runner.population.sigma:g}")  # as the store lists it
     lm = population_lm(str(place / "model"), store=store, sigma=sigma, from_store=True)
     assert lm.generate_until(generation()) == texts
 

@@ -76,27 +76,27 @@ def clones(tmp_path_factory):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    write("mv/tests/test_some.py", MATH_VERIFY)
-    write("nemo/tests/test_math_equal.py", MATH_EQUAL)
+    write("huggingface+Math-Verify/tests/test_some.py", MATH_VERIFY)
+    write("Skills/tests/test_math_equal.py", MATH_EQUAL)
     score = {"generation": "\\boxed{5}", "expected_answer": "5"}
     nemo = [score | {"symbolic_correct": True}, score | {"symbolic_correct": False}]
-    write("nemo/tests/data/output-rs0.test", lines(nemo))
-    write("math/modeling/math_equivalence_test.py", IS_EQUIV)
+    write("Skills/tests/data/output-rs0.test", lines(nemo))
+    write("hendrycks+math/modeling/math_equivalence_test.py", IS_EQUIV)
     solved = [{"question": "q", "a": {"solution": "So.\nA: 1,200"}, "b": {"solution": "cut of"}}]
-    write("gsm/grade_school_math/data/example_model_solutions.jsonl", lines(solved))
+    write("grade-school-math/grade_school_math/data/example_model_solutions.jsonl", lines(solved))
     said = ["\\boxed{2}", "\\boxed{3}"]
     qwen = [{"idx": 0, "gt_cot": "so $\\boxed{2}$", "code": said, "score": [True, False]}]
-    write("qwen/evaluation/data/eval_rm_maj_example/math_cot_100.jsonl", lines(qwen))
+    write("QwenLM+Qwen2.5-Math/evaluation/data/eval_rm_maj_example/math_cot_100.jsonl", lines(qwen))
     rows = [
         {"question_id": 1, "answer": "B", "model_outputs": "The answer is (B)."},
         {"question_id": 2, "answer": "B", "model_outputs": "The answer is \\boxed{B}."},
         {"question_id": 3, "answer": "B", "model_outputs": None},
         "no row",
     ]
-    (place / "mmlu/eval_results").mkdir(parents=True)
-    for name in ("a", "b"):
-        with zipfile.ZipFile(place / f"mmlu/eval_results/model_outputs_{name}.zip", "w") as packed:
-            packed.writestr("outputs.json", json.dumps(rows))
+    (place / "MMLU-Pro/eval_results").mkdir(parents=True)
+    name = "MMLU-Pro/eval_results/model_outputs_DeepSeek-Coder-V2_5shots.zip"
+    with zipfile.ZipFile(place / name, "w") as packed:
+        packed.writestr("outputs.json", json.dumps(rows))
     return place
 
 
@@ -106,36 +106,44 @@ def run(*arguments) -> subprocess.CompletedProcess[str]:
 
 
 def test_tables_are_parsed_and_never_run(clones):
-    done = run("--tables", clones / "mv", clones / "nemo", clones / "math")
-    assert "Math-Verify's tests: 3 of 4 agree" in done.stdout, done.stderr
+    done = run("--clones", clones)
+    assert "math_verify: 3 of 4 agree" in done.stdout, done.stderr
     assert "3.0001 ≠ 3" in done.stdout
-    assert "NeMo-Skills' math_equal: 4 of 4 agree" in done.stdout
-    assert "Hendrycks' is_equiv: 2 of 2 agree" in done.stdout
+    assert "math_equal: 4 of 4 agree" in done.stdout
+    assert "is_equiv: 2 of 2 agree" in done.stdout
     assert "no clone, so no version" in done.stdout
-    assert "unexplained disagreements: 1" in done.stdout and done.returncode == 1
+    assert "no clone of QwenLM/Qwen2.5-Math in" not in done.stdout
+    assert "unexplained disagreements: 2" in done.stdout and done.returncode == 1
 
 
-def test_outputs_are_read_and_explained(clones):
-    folders = [clones / name for name in ("mmlu", "gsm", "qwen")]
-    done = run("--outputs", *folders)
-    assert "MMLU-Pro's published outputs: 1 of 2 agree" in done.stdout, done.stderr
-    assert "  box: 1 " in done.stdout and "the gold is ours 1, theirs 0" in done.stdout
-    assert "OpenAI's GSM8K example solutions: 1 of 1 agree" in done.stdout
-    assert "Qwen2.5-Math's sample outputs on MATH: 2 of 2 agree" in done.stdout
-    assert "NeMo-Skills' test outputs: not asked for" in done.stdout
+@pytest.mark.parametrize(
+    "source, agree, word",
+    [
+        ("letters", "1 of 2", "  box: 1 "),
+        ("solutions", "1 of 1", ""),
+        ("math_outputs", "2 of 2", ""),
+    ],
+)
+def test_outputs_are_read_and_explained(clones, source, agree, word):
+    done = run("--clones", clones, "--only", source)
+    assert f"{source}: {agree} agree" in done.stdout and word in done.stdout, done.stderr
+    assert done.stdout.count(" agree\n") == 1
     assert "unexplained disagreements: 0" in done.stdout and done.returncode == 0
 
 
 def test_a_score_of_ours_that_is_theirs_not_is_unexplained(clones):
-    done = run("--outputs", clones / "nemo", "--limit", 2)
-    assert "NeMo-Skills' test outputs: 1 of 2 agree" in done.stdout, done.stderr
+    asked = ["--clones", clones, "--only", "skills_outputs"]
+    done = run(*asked)
+    assert "skills_outputs: 1 of 2 agree" in done.stdout, done.stderr
     assert done.returncode == 1
-    assert "1 of 1 agree" in run("--outputs", clones / "nemo", "--limit", 1).stdout
+    assert "1 of 1 agree" in run(*asked, "--limit", 1).stdout
 
 
-def test_a_folder_that_holds_nothing_is_named(clones, tmp_path):
-    done = run("--tables", clones / "mv", tmp_path)
-    assert done.returncode == 2 and str(tmp_path) in done.stderr
+def test_a_clone_that_is_missing_or_holds_nothing_is_named(clones, tmp_path):
+    assert "letters: no clone of TIGER-AI-Lab/MMLU-Pro in" in run("--clones", tmp_path).stdout
+    (tmp_path / "MMLU-Pro").mkdir()
+    done = run("--clones", tmp_path)
+    assert done.returncode == 2 and "MMLU-Pro holds no rows" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -152,6 +160,12 @@ def test_a_folder_that_holds_nothing_is_named(clones, tmp_path):
         ("B", None, "It is B.", "unexplained"),
         (None, "A", "The answer is (A) and (B).", "several"),
         (None, "A", "The answer is (A, B, and I).", "several"),
+        (None, "C", "The answer is CE.", "several"),
+        (None, "A", "The answer is (A) for the first, (B) for the second.", "several"),
+        (None, "C", "The answer is (Cannot be determined).", "word"),
+        (None, "A", "The answer is (A) is not correct.", "denied"),
+        ("D", None, "The answer is not listed, but the closest one is (D).", "form"),
+        ("B", "D", "The answer is (D) - 2, but the closest option is (B) - 3.", "last"),
         (None, "A", "12 litres. The answer is (A", "cut"),
         (None, "A", "The answer is (A).", "unexplained"),
         ("A", "E", "The closest answer is Effectiveness. The answer is (A).", "word"),

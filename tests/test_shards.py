@@ -62,7 +62,7 @@ def counts(path: Path) -> tuple[int, int]:
 
 def test_parts_of_several_machines_make_the_run(place, tmp_path, capsys, monkeypatch):
     """With more parts than questions: every part has its share of the members."""
-    from btrans_eval.model_adapters.hf import BTransHF
+    from btrans_eval.model_adapters.hf.engine import HFEngine
 
     run(place, tmp_path / "whole", "--store", str(tmp_path / "whole.db"))
     capsys.readouterr()
@@ -78,8 +78,8 @@ def test_parts_of_several_machines_make_the_run(place, tmp_path, capsys, monkeyp
     assert sum(likelihoods) == 3 * QUESTIONS * MEMBERS and max(likelihoods) <= 3 * 3
     main(["store", "merge", str(tmp_path / "all.db"), *map(str, parts)])
     assert counts(tmp_path / "all.db") == counts(tmp_path / "whole.db")
-    for name in ("_flow", "_generate", "_score_batch"):
-        monkeypatch.setattr(BTransHF, name, lambda *a, **k: pytest.fail("generated again"))
+    for name in ("generate", "score"):
+        monkeypatch.setattr(HFEngine, name, lambda *a, **k: pytest.fail("generated again"))
     run(place, tmp_path / "joined", "--store", str(tmp_path / "all.db"))
     assert results(tmp_path / "joined")["results"] == results(tmp_path / "whole")["results"]
 

@@ -2,8 +2,9 @@
 
 Names and units are labels: where both answers have one they must agree, where one has none it is
 not asked (``x=5`` and ``5``, ``5 cm`` and ``5``: MATH's golds often leave them out). So x=5 ~ 5 ~
-y=5, but x=5 and y=5 differ, which is not transitive: ``equivalence.classes`` splits. A percentage
-equals percentages only. Nothing is converted: 1 m and 100 cm differ.
+y=5, but x=5 and y=5 differ, which is not transitive: ``equivalence.classes`` splits. Percent is a
+unit like any other (``25\\%`` and ``25``). Nothing is converted: 1 m and 100 cm differ, and so do
+50% and 0.5.
 """
 
 from __future__ import annotations
@@ -26,11 +27,20 @@ def compare(a: Term, b: Term, leaf: Leaf) -> bool | None:
         return _equations(a, b, leaf)
     if "relation" in (a.shape, b.shape) and (a.shape == b.shape or a.name or b.name):
         return _equations(a, b, leaf)
-    if a.unit != b.unit and ("%" in (a.unit, b.unit) or (a.unit and b.unit)):
+    if a.unit and b.unit and a.unit != b.unit:
         return False
     if a.text + a.unit == b.text + b.unit or a.text == b.text:  # "5 m" may have lost its \text
         return True
+    if any(_spells(one, other) for one, other in ((a, b), (b, a))):
+        return True
     return _values(a, b, leaf)
+
+
+def _spells(words: Term, formula: Term) -> bool:
+    """Whether a word that was set upright is the other answer's letters: red in ``\\text``."""
+    word = words.text.removeprefix("\\text{").removesuffix("}")
+    is_word = words.shape == "words" and word.isalpha() and len(word) > 1
+    return is_word and formula.shape == "" and formula.text.casefold() == word
 
 
 def _equations(a: Term, b: Term, leaf: Leaf) -> bool | None:

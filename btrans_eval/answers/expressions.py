@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from btrans_eval.answers.response_text import (
+    final_boxes,
     is_cut_off,
-    last_box,
     visible_text,
     without_bold,
     without_list_numbers,
@@ -31,15 +31,20 @@ _NO_FORMULA = re.compile(
 )
 _OPERATOR_AT_END = re.compile(r"[-+*/=^_({\[,&]$")
 _SOLID = re.compile(r"[0-9=]|\\(?:[dt]?frac|sqrt|pi|infty|text|begin|emptyset|varnothing)")
-_TRAILER = re.compile(r"(?: [a-z]+){1,2}[.!]|[\s.!)*]*")  # a unit, or marks
+_TRAILER = re.compile(  # a unit, what it is, or marks
+    r"(?: [a-z]+){1,2}[.!]| is (?:the|our|my) (?:final |correct )?(?:answer|solution)[.!]?"
+    r"|[\s.!)*]*"
+)
 
 
 def extract_latex(text: str) -> str | None:
-    """The expression in the last complete box, else in the last statement, else at the very end."""
+    """The expression in the last boxes, else in the last statement, else at the very end.
+
+    Boxes that stand in a list are one answer, a list.
+    """
     seen = visible_text(text)
-    box = last_box(seen)
-    if box is not None:
-        return _undelimited(box) or None
+    if contents := final_boxes(seen):
+        return ", ".join(filter(None, map(_undelimited, contents))) or None
     body = without_bold(seen)
     for lead in claims(LEAD, body):
         formula, rest = _leading_formula(body[lead.end() : lead.end() + 400])

@@ -8,13 +8,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
+from btrans_eval.answers.characters import fold
 from btrans_eval.answers.expressions import extract_latex
 from btrans_eval.answers.letters import extract_letter
 from btrans_eval.answers.numbers import extract_integer, extract_number
+from btrans_eval.answers.thoughts import visible
 from btrans_eval.errors import UserError
 
 KINDS = ("letter", "integer", "number", "latex", "text")
-ANSWERS_SCHEME = 1  # raising it is a CHANGELOG line: answers of two schemes do not compare
+ANSWERS_SCHEME = 2  # raising it is a CHANGELOG line: answers of two schemes do not compare
 
 
 def normalize_text(text: str) -> str | None:
@@ -23,9 +25,13 @@ def normalize_text(text: str) -> str | None:
     return " ".join(folded.split()) or None
 
 
+def _shown(text: str) -> str | None:
+    return normalize_text(visible(fold(text)))
+
+
 def extract(text: str, kind: str) -> str | None:
     """The answer of that kind in the text, None where it states none."""
-    functions = extract_letter, extract_integer, extract_number, extract_latex, normalize_text
+    functions = extract_letter, extract_integer, extract_number, extract_latex, _shown
     extractors: dict[str, Callable[[str], str | None]] = dict(zip(KINDS, functions, strict=True))
     if kind not in extractors:
         raise UserError(

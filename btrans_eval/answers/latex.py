@@ -31,17 +31,24 @@ _FUNCTIONS = (
 )
 _ARGUMENT = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 _RULES = [(re.compile(pattern), by) for pattern, by in (
+    # escaped once more, as in JSON; a new row before a command has three
+    (r"(?<!\\)\\\\(?=(?:[dt]?frac|left|right|sqrt|leq?|geq?|pi|cdot|times|text|infty|circ|in|cup)"
+     r"(?![A-Za-z]))", r"\\"),
     (r"\\(?:left|right)(?:\.|(?![A-Za-z]))|\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|n?o?limits|"
      r"protect|rm|bf|it)(?![A-Za-z])", ""),
     (r"\\(?:text(?:bf|it|rm|sf|normal)?|mbox|hbox|math(?:rm|it|sf)|operatorname\*?) *\{",
      r"\\text{"),
+    # of multiple choice; letters upright or not are the same choices
+    (r"\\text\{ *(\(?[A-Z]\)?(?: *(?:[,;]|,? *and\b|,? *or\b) *\(?[A-Z]\)?)+) *\}", r"\1"),
+    (r"[\[(] *\\begin\{(?:array\} *\{[lcr| ]*|matrix)\}", r"\\begin{pmatrix}"),
+    (r"\\end\{(?:array|matrix)\} *[\])]", r"\\end{pmatrix}"),
     (r"_ *(\{ *)?\\text\{ *([A-Za-z]+) *\}(?(1) *\})", r"_{\2}"),
     (r"\\text\{ *([-\d.,]+|[ei]) *\}", r"\1"),  # a number set upright; Euler's e, the imaginary i
     (r"\\(?:mathbf|boldsymbol|bm) *\{([^{}]{2,}|\d)\}", r"\1"),
     (r"(?<=\d)(?:\{,\}|, ?\\!|\\!|\\,) *(?=\d{3}(?!\d))", ""),  # thousands
     (r"\\[!]", ""),
     (r"(?<!\\)\\[()\[\]]|(?<!\\)\$|\\boxed(?=\{)", ""),
-    (r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])|\\hspace *\{[^{}]*\}|\s+",
+    (r"(?<!\\)\\[,;:> ]|~|\\q?quad|\\thinspace(?![A-Za-z])|\\hspace *\{[^{}]*\}|\s+",
      " "),
     (r"(?<![\\A-Za-z])(?:np\.|math\.)?(" + _FUNCTIONS + r")(?![A-Za-z])", r"\\\1"),
     (r"(?<![\\A-Za-z])(?:infinity|oo)(?![A-Za-z])", r"\\infty "),
@@ -64,7 +71,7 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"\\(?:times|ast|cdotp?)(?![A-Za-z])|\*", r"\\cdot "),
     (r"\\div(?![A-Za-z])", "/"),
     (r"\\lg(?![A-Za-z])", r"\\log "),
-    (r"\\degrees?(?![A-Za-z])|\^ *(?:\{ *)?\\circ(?![A-Za-z])(?: *\})?", r"^{\\circ}"),
+    (r"\\degrees?(?![A-Za-z])|\^ *(\{ *)?\\circ(?![A-Za-z])(?(1) *\})", r"^{\\circ}"),
     (r"(\^|_) *(\d+|-\d+|\\[A-Za-z]+|[A-Za-z])", r"\1{\2}"),
     (r"(\^|_) *\(([^()]*)\)", r"\1{\2}"),
     (r"\\sqrt *(\d+|[A-Za-z]|\\[A-Za-z]+)", r"\\sqrt{\1}"),
@@ -74,8 +81,8 @@ _RULES = [(re.compile(pattern), by) for pattern, by in (
     (r"\\(frac|sqrt|text|binom) +(?=[{\[])", r"\\\1"),
     (r"(" + _ARGUMENT + r") +(?=\{)", r"\1"),
     (r",? *\\text\{ *(?:and|or) *\}|,? +(?:and|or)(?= )(?![^{]*\})", ","),
-    (r"\A\s*\{([^{}]*)\}\s*\Z", r"\1"),
-    (r"(?:\s|(?<!\\)[.;,]|\\\\)+\Z", ""),
+    (r"(?<=\)) *(?:and|or) *(?=\()", ","),
+    (r"(?:\s|(?<!\\)[.;,]|\\+(?=\s*\Z))+\Z", ""),
 )]  # fmt: skip
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.S)
@@ -95,7 +102,10 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
     for pattern, by in _RULES:
         text = pattern.sub(by, text)
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    while text[:1] == "{" and text[-1:] == "}" and is_paired(text[1:-1]):  # only groups
+        text = text[1:-1].strip()
+    return text
 
 
 def squeeze(text: str) -> str:

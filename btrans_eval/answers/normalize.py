@@ -1,7 +1,8 @@
 """An answer as a structure, so that equality is asked part by part. These rules decide:
 
 - Name: ``x=5`` keeps its name, and a unit is kept; both are labels (``equivalence`` compares them).
-- Percent is part of the value: 50, 50% and 0.5 are three answers.
+- Percent is a unit: 50% is 50 where only one says so, and never 0.5.
+- A relation keeps both sides, in one order: ``9=x^2+y^2``, and ``3>x+y`` as ``x+y<3``.
 - Numbers are exact: 0.5 is 1/2, 0.333 is not 1/3. ``1\\frac45`` is mixed; ``52_8`` is only itself.
 - ``1,-2`` and ``\\{-2,1\\}`` are one set. ``(1,2)``, ``[1,2]``, ``\\langle1,2\\rangle`` keep their
   order and brackets. ``x>2`` is x with (2, infinity); ``1\\pm a`` is two values.
@@ -20,10 +21,12 @@ from btrans_eval.answers.terms import Term, exact, is_name, named, number_term, 
 from btrans_eval.answers.units import split_unit
 
 _BRACKETS = re.compile(r"(\\\{|\\langle|[(\[])(.*?)(\\\}|\\rangle|[)\]])", re.S)
-_MATRIX = re.compile(r"\\begin\{[pb]matrix\}(.*)\\end\{[pb]matrix\}", re.S)
+_MATRIX = re.compile(r"\\begin\{[pb]matrix\}((?:(?!\\end).)*)\\end\{[pb]matrix\}", re.S)
 _PAIRS = ("{}", "<>", "()", "[]", "(]", "[)")
 _ORDER = re.compile(r"(\\[lg]e(?![A-Za-z])|[<>])")
 _FLIP = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+_SWAPPED = {"=": "=", "\\ne": "\\ne", **_FLIP}
+_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]|\\(?!cdot|frac)[A-Za-z]+")
 _RELATIONS = ("=", "<", ">", "\\ne", "\\le", "\\ge", "\\equiv", "\\in")
 _PROSE = re.compile(
     r"\\text\{|(?<![\\A-Za-z{])(?:[A-Za-z][a-z]{3,}|(?i:yes|no|odd|even|none|true|false))"
@@ -53,14 +56,21 @@ def read(answer: str) -> Term:
 
 def _read(text: str) -> Term:
     text = text.strip().removeprefix("+").lstrip()
-    entries = _entries(text)
-    if len(entries) == 1 and text.count("\\pm") == 1 and "\\mp" not in text:
-        both = (entries[0].replace("\\pm", sign) for sign in "+-")
-        entries = [re.sub(r"(=|\A)\s*\+", r"\1", entry) for entry in both]
+    if len(parts := [part for part in split_top(text, ";") if part.strip()]) > 1:
+        return _set([_read(part) for part in parts])
+    entries = [each for entry in _entries(text) for each in _both_signs(entry)]
     if len(entries) > 1:
         return _set([_read(entry) for entry in entries])
     text = entries[0].strip() if entries else ""
     return _relation(text) or _single(text)
+
+
+def _both_signs(entry: str) -> list[str]:
+    """``1\\pm a`` as two values; what has two such signs stays as it is."""
+    if entry.count("\\pm") != 1 or "\\mp" in entry:
+        return [entry]
+    both = (entry.replace("\\pm", sign) for sign in "+-")
+    return [re.sub(r"(=|\A)\s*\+", r"\1", each) for each in both]
 
 
 def _entries(text: str) -> list[str]:
@@ -105,14 +115,25 @@ def _relation(text: str) -> Term | None:
             if value.name or not last.strip()
             else replace(value, name=named(first))
         )
-    elif len(sides) == 2 and is_name(last) and not re.search("[A-Za-z]", first):
+    elif len(sides) == 2 and is_name(last):
         return _read(f"{last}={first}")
-    elif not re.search("[A-Za-z]", "".join(sides[:-1]).replace("\\cdot", "").replace("\\frac", "")):
+    elif not any(map(_LETTER.search, [*sides[:-1], split_unit(last.strip())[0]])):
         return _read(last)  # 2+3=5
     related = any(split_top(text, sign) != [text] for sign in _RELATIONS)
     if related and not _PROSE.search(text):
-        return Term(squeeze(text), "relation")
+        return Term(_ordered(text), "relation")
     return None
+
+
+def _ordered(text: str) -> str:
+    """A relation of two sides, these in one order: what is swapped says the same."""
+    for sign, swapped in _SWAPPED.items():
+        sides = [squeeze(side) for side in split_top(text, sign)]
+        if len(sides) == 2 and all(sides):
+            if sign != swapped and sign in (">", "\\ge") or sign == swapped and sides > sides[::-1]:
+                sides, sign = sides[::-1], swapped
+            return squeeze(f"{sides[0]}{sign} {sides[1]}")
+    return squeeze(text)
 
 
 def _interval(pieces: list[str]) -> Term | None:
@@ -151,6 +172,8 @@ def _value(text: str) -> Term:
     text = text.strip()
     if text == "\\mathbb{R}":
         text = "(-\\infty,\\infty)"
+    if squeeze(text) == "\\{\\}":
+        text = "\\emptyset"
     if (number := exact(text)) is not None:
         return number_term(number)
     if text.startswith("-") and (held := _value(text[1:])).number is not None and not held.unit:
@@ -170,7 +193,7 @@ def _value(text: str) -> Term:
 
 def _bracketed(opening: str, inner: str, closing: str) -> Term:
     """A set, tuple, vector or interval; brackets around one value only group."""
-    entries = split_top(inner, ",")
+    entries = split_top(inner, ";" if "," not in inner else ",")
     pair = {"\\{\\}": "{}", "\\langle\\rangle": "<>"}.get(opening + closing, opening + closing)
     if not all(entry.strip() for entry in entries) or pair not in (
         "{}",

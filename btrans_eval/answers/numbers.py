@@ -6,8 +6,8 @@ import re
 
 from btrans_eval.answers.numerals import numbers
 from btrans_eval.answers.response_text import (
+    final_boxes,
     is_cut_off,
-    last_box,
     plain_text,
     visible_text,
     without_list_numbers,
@@ -30,9 +30,16 @@ _STATEMENT_END = re.compile(
 _LISTED = re.compile(r",\s(?:and |or )?[-+€£]*[0-9]")
 _NOT_A_UNIT = r"(?:or|and|to|of|out|by|in|more|less|fewer|times|plus|minus|mod)\b"
 _UNIT = re.compile(
-    rf"\s?[%°]?\s?(?:(?!{_NOT_A_UNIT})(?:[a-z]{{2,}}|[mgsLlhFCNJWKV€£]|USD|EUR)\b"
+    rf"\s?[%°]?\s?(?:(?!{_NOT_A_UNIT})(?:[a-z]{{2,}}|[mgsLlhFCNJWKV](?![A-Za-z])|[€£]|USD\b|EUR\b)"
     r"(?: ?[a-z/]+){0,2}(?: ?\^? ?\{?[0-9²³]\}?)?)?[\s.!\"}*]*"
 )
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|do|does|did|can|could|will|would|must|should|gives?|gave"
+    r"|makes?|made|takes?|took|gets?|got|goes|went|needs?|costs?|remain(?:s|ed)?|equals?)\b"
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n")
+_STARTS = re.compile(r"[\s€£¥+~\"-]*\.?[0-9]")
+_FACTORIAL = re.compile(r"[0-9)}]\s*!")
 
 
 def extract_integer(text: str) -> str | None:
@@ -64,22 +71,45 @@ def extract_number(text: str) -> str | None:
         if re.match(r"[\s€£¥+~-]*\.?[0-9]", line) and not _HEADING.match(line):
             return _sole(_STATEMENT_END.split(line)[0])
     value = _stated(seen, plain)
-    if value is None:
-        value = next(numbers(without_list_numbers(plain)), (0, 0, None))[2]
-    return value or None
+    return _last(plain) or None if value is None else value or None
 
 
 def _stated(seen: str, plain: str) -> str | None:
-    """The number of the last box, else of the last statement; "" where that one is no number."""
-    if box := last_box(seen):
-        return _sole(plain_text(box)) or ""
+    """The number of the last boxes, else of the last statement; "" where that is no number."""
+    if contents := final_boxes(seen):
+        values = {None if _FACTORIAL.search(box) else _sole(plain_text(box)) for box in contents}
+        return values.pop() or "" if len(values) == 1 else ""
     for lead in claims(LEAD, plain):
         span = plain[lead.end() : lead.end() + 200]
         head = _STATEMENT_END.split(span)[0]
         rest = span[len(head) :]
-        if is_said(lead, head, rest) and re.match(r"[\s€£¥+~\"-]*\.?[0-9]|.*=", head):
-            return "" if _LISTED.match(rest) else _sole(head) or ""
+        first, equals, _ = head.partition("=")
+        if not (_STARTS.match(head) or (equals and not (lead["mark"] and WORD.search(first)))):
+            continue  # words come first
+        value = "" if _LISTED.match(rest) else _sole(head) or ""
+        # after "Answer:" may come a chain of thought: a number with its unit is none
+        is_number = value and "=" not in head and not _VERB.search(head)
+        if is_number or is_said(lead, head, rest):
+            return value
     return None
+
+
+def _last(plain: str) -> str | None:
+    """The last number of the text; none where its sentence has a label and holds several.
+
+    Which of these is the answer, a label does not say: "Answer: on day 3 she has 12 left". A
+    result says it: "Answer: 3 * 6 = 18 eggs and 2 * 9 = 18 dollars".
+    """
+    body = without_list_numbers(plain)
+    found = numbers(body)
+    start, _, value = next(found, (0, 0, None))
+    for lead in claims(LEAD, body):
+        end = _SENTENCE_END.search(body, lead.end())
+        if lead["mark"] and lead.end() <= start < (end.start() if end else len(body)):
+            is_result = re.search(r"[=≈]\s*[-+$€£]*\s*\Z", body[:start])
+            before = next(found, (0, 0, None))[0]
+            return value if is_result or before < lead.end() else None
+    return value
 
 
 def _sole(span: str) -> str | None:

@@ -38,7 +38,8 @@ _GLUED_BEFORE = re.compile(
 _UNIT_AT_ONCE = r"(?:kg|g|mg|km|cm|mm|mi|ft|lbs?|oz|hrs?|mins?|secs?|ml|mph|am|pm)\b"
 _GLUED_AFTER = re.compile(
     rf"(?!{_UNIT_AT_ONCE})[A-Za-z_(]"
-    r"| ?(?:[\^²³π√½¼¾⅓⅔+×÷·=<>≈]|\\(?!\\|end)|\.\.|…|['’][0-9]|\* ?[\w(]|[-/] ?(?:[0-9(]|$))"
+    r"| ?(?:[\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺π√½¼¾⅓⅔+×÷·=<>≈]|\\(?!\\|end)|\.\.|…|['’][0-9]|\* ?[\w(]"
+    r"|[-/] ?(?:[0-9(]|$))"
     r"| ?(?:hundred|thousand|million|billion|trillion|dozen)"
     r"| (?:\w+ )?and (?:a|one|three)[ -]"
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from btrans_eval.answers.characters import fold
+from btrans_eval.answers.thoughts import visible
+
 _BRACES = re.compile(
     r"""
     \\(?P<box>boxed|fbox)\s*\{        # a box opens
@@ -14,18 +17,23 @@ _BRACES = re.compile(
 )
 _BARE_BOX = re.compile(r"\\(boxed|fbox)[ \t]+([-+]?[0-9](?:[0-9.,/]*[0-9])?|[A-Z])(?![\w{.])")
 _BLANK_BOX = re.compile(r"[\s.…?]*|\\l?dots|(?:\\text\{)?(?:(?:your|the|final) )*answer\}?", re.I)
+_ANSWER_TAG = re.compile(r"<(/?)answer>", re.I)
+_NO_MARK = re.compile(r"\$|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|~|\*\*")
+_JOINER = re.compile(
+    r"(?:[^\S\n]|\n(?!\s*\n)|[,;]|\\?&|\b(?:and|or)\b|\\text\{\s*,?\s*(?:and|or)\s*\}){0,20}"
+)
 _LONGEST_BOX = 2000  # no answer is that long, and copying nested boxes would cost quadratic time
 
-_CHARACTERS = str.maketrans(dict(zip("−（）：", "-():", strict=True)) | {"½": " 1/2", "¼": " 1/4"})
+_FRACTIONS = str.maketrans({"½": " 1/2", "¼": " 1/4", "¾": " 3/4"})
 _BOLD = re.compile(r"(?<![0-9])\*\*|\*\*(?![0-9])")  # not the power in 2**3
 _TEXT_COMMAND = r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|sf|it)|mbox)\s*\{([^{}]*)\}"
 _FRACTION = r"\\[dt]?frac ?(?:\{(-?[0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))"
 _REPLACEMENTS = [(re.compile(pattern), by) for pattern, by in (
     (_BOLD.pattern + r"|\b__|__\b|`", ""),
+    (r"(?<![\w*)])\*(?=[^\s*])([^*\n]{1,60}?)(?<=\S)\*(?![\w*(])", r"\1"),  # italics
     (_TEXT_COMMAND, r" \1 "),
     (_TEXT_COMMAND, r" \1 "),  # nested once
-    (r"(?<=[0-9])(?:\{,\}|,?\\[,!] ?|[\u00a0\u2009\u202f])(?=[0-9]{3})", ","),  # digit groups
-    (r"(?<![0-9])(?<![0-9] )–(?=[$€£.0-9])", "-"),
+    (r"(?<=[0-9])(?:\{,\}|,?\\[,!] ?)(?=[0-9]{3})", ","),  # digit groups
     (r"(?<=[0-9]) ?(?=\\[dt]?frac)", " "),  # a mixed number
     (_FRACTION, r"\1\2/\3\4"),
     (r"\\([%$&])", r"\1"),
@@ -46,10 +54,9 @@ _LIST_NUMBER = re.compile(
 
 
 def visible_text(text: str) -> str:
-    """The text without its reasoning: what stands in unfinished thoughts is no answer."""
-    _, closed, rest = text.rpartition("</think>")
-    shown = rest if closed else text.partition("<think>")[0]
-    return shown.replace("<answer>", "\nAnswer: ").replace("</answer>", "\n")
+    """What a response shows, with its characters folded; answer tags are labels."""
+    shown = visible(fold(text))
+    return _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] else "\nAnswer: ", shown)
 
 
 def boxes(text: str) -> list[tuple[int, int, str, str]]:
@@ -67,11 +74,28 @@ def boxes(text: str) -> list[tuple[int, int, str, str]]:
     return sorted(found)
 
 
-def last_box(text: str) -> str | None:
-    """The content of the last complete \\boxed, else of the last complete \\fbox."""
+def final_boxes(text: str) -> list[str]:
+    """The contents of the last complete \\boxed, else \\fbox, and of all in a list with it.
+
+    Boxes side by side, or joined by nothing but a comma, semicolon, "&", "and" or "or", are one
+    list; a paragraph or any other word between them begins anew. Equal ones count once.
+    """
     every = boxes(text)
-    last = [box for box in every if box[2] == "boxed"] or every
-    return last[-1][3] if last else None
+    named = [box for box in every if box[2] == "boxed"] or every
+    listed: list[str] = []
+    start = None
+    for box in reversed(named):
+        if start is not None and not _are_joined(text, box[1], start):
+            break
+        listed.append(box[3])
+        start = box[0]
+    distinct = dict.fromkeys(each.strip() for each in reversed(listed))
+    return list(distinct)
+
+
+def _are_joined(text: str, end: int, start: int) -> bool:
+    """Whether a box that ends here and one that starts there stand in one list."""
+    return end <= start <= end + 80 and bool(_JOINER.fullmatch(_NO_MARK.sub(" ", text[end:start])))
 
 
 def without_bold(text: str) -> str:
@@ -81,7 +105,7 @@ def without_bold(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """The text without markup, white space folded, digit groups by commas, \\frac as a/b."""
-    text = text.translate(_CHARACTERS)
+    text = text.translate(_FRACTIONS)
     for pattern, by in _REPLACEMENTS:
         text = pattern.sub(by, text)
     return text

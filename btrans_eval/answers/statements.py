@@ -10,7 +10,7 @@ _THE_ANSWER = (
     r"(?: (?:to|for) (?:the|this|that|your)(?: \w+){1,3}?)?"
 )
 _IS = (
-    r"(?:(?P<mark>[\"'”]?\s*[:=]|\s*\n)"
+    r"(?:(?P<mark>[\"'”]?\s*[:=]|[^\S\n]+[-–—―](?=\s)|\s*\n)"
     r"| (?:is|was|(?:would|should|must|will) be)\b\s*:?)\s*"
 )
 _FILLERS = (
@@ -25,7 +25,11 @@ _SUPPOSED = (
     r"(?:\bif|whether|why|suppos\w+|assum\w+|unless|doubt|n[o'’]t (?:think|believe))(?: that)?"
     r"(?: (?:the|my|our|an?))?(?: (?:final|correct|right|best|option|choice))?"
 )
-_DENIED = r"\b(?:incorrect|wrong|possible|previous|partial|intermediate|not (?:the|an?))"
+_DENIED = (
+    r"\b(?:incorrect|wrong|possible|previous|partial|intermediate|not (?:the|an?)"
+    r"|another|(?:the|an?) (?:other|alternative)"
+    r"|(?:second|next|third)(?:[ -](?:best|closest|(?:most )?likely|right|correct))?)"
+)
 _DOUBT = re.compile(rf"(?:{_SUPPOSED}|{_DENIED})\s*\Z", re.I)
 
 ASIDE = re.compile(

@@ -107,4 +107,5 @@ def words_term(text: str) -> Term:
     content = " ".join(re.sub(r"\\text(?![A-Za-z])|\\?[{}]", " ", text).split()).strip(" .,;")
     if letter := re.fullmatch(r"\(?([A-Za-z])\)?", content):
         return Term(letter[1])
-    return Term(f"\\text{{{content.casefold()}}}", "words")
+    folded = re.sub(r"\bsolutions\b", "solution", content.casefold())
+    return Term(f"\\text{{{folded}}}", "words")

@@ -1,31 +1,31 @@
-"""Gold answers that are measured or rounded, and what may stand for them when a response is scored.
+"""Measured numbers, right within a relative tolerance; for scores, since classes stay exact.
 
-Only scores are tolerant. Nearness is no equivalence (1.0, 1.00008 and 1.00016), so answer classes
-and votes stay exact.
+To be near is no equivalence, so a vote over near answers would depend on their order.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from fractions import Fraction
 
 from btrans_eval.answers.normalize import read
 
-_POINT_OR_POWER = re.compile(r"\d\.|\.\d|\d[eE][-+]?\d|10\s*\^")
+_MEASURED = re.compile(r"\d\.\d|(?<![\d.])\.\d|\d[eE][-+]?\d|10\s*\^")
 
 
-def settled(answer: str, gold: str, tolerance: Fraction) -> str:
-    """A LaTeX answer with the gold's number for its own where the two are near, else as it is.
+def is_near(answer: str, gold: str, tolerance: float) -> bool:
+    """Whether a LaTeX answer lies within ``tolerance`` of a gold that is a measured number.
 
-    Near is within ``tolerance`` times the gold's size, where both are numbers and the gold is
-    written with a decimal point or a power of ten: 16 is exact, 16.0 and 1.6e1 are measured. A
-    gold of 0 has no size, so only 0 is near it. The answer keeps its name and its unit, which the
-    judge of equality compares as ever.
+    A gold is measured where it is written as a decimal or in scientific notation; integers,
+    fractions and formulas are exact. Both must be numbers, of one unit and one name where both have
+    one (percent is a unit).
+
+    Args:
+        tolerance: of the difference relative to the gold, > 0.
     """
-    one, other = read(answer), read(gold)
-    if one.number is None or other.number is None or not _POINT_OR_POWER.search(gold):
-        return answer
-    if abs(one.number - other.number) > tolerance * abs(other.number):
-        return answer
-    return str(replace(one, number=other.number, text=other.text))
+    said, right = read(answer), read(gold)
+    if said.number is None or right.number is None or not _MEASURED.search(gold):
+        return False
+    if any(a and b and a != b for a, b in ((said.unit, right.unit), (said.name, right.name))):
+        return False
+    return abs(said.number - right.number) <= Fraction(str(tolerance)) * abs(right.number)

@@ -31,7 +31,7 @@ _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10*
 _POWER = r"(?:\s*\^\{-?\d\})?"
 _KNOWN_UNIT = rf"(?:square |cubic |sq\.? |cu\.? )?(?:{'|'.join(_KNOWN)}){_POWER}"
 _BARE = re.compile(
-    rf"(.*(?:[\d}})\]!]|\\pi)\s*)((?:(?:{'|'.join(_SCALES)})\b ?)?(?:{_KNOWN_UNIT}"
+    rf"(.*?(?:[\d}})\]!]|\\pi)\s*)((?:(?:{'|'.join(_SCALES)})\b ?)?(?:{_KNOWN_UNIT}"
     rf"(?:(?:\s*/\s*|\s+per\s+)(?:{_KNOWN_UNIT}|h|s))?)?)(?![A-Za-z])",
     re.S,
 )
@@ -39,7 +39,9 @@ _UPRIGHT = re.compile(
     rf"(.*[^\s\\])\s*((?<![\^_])(?:\\text\{{[^{{}}]*\}}{_POWER}(?:\s*(?:/|\\cdot)\s*)?)+)", re.S
 )
 _PERCENT = re.compile(
-    r"(.+?)\s*(?:\\?%|\\text\{ *(?:\\?%|percent|percentage|per cent) *\}|\bpercent)", re.S
+    r"(.+?)\s*(?:\\?%|\\text\{ *(?:\\?%|percent|percentage|per cent) *\}"
+    r"|\b(?:percent(?:age)?|pct))",
+    re.S,
 )
 _DEGREES = re.compile(r"(.*[^\s\\])\s*\^\{\\circ\}\s*(?:\\text\{ *([CFK]) *\}|([CFK]))?", re.S)
 _CURRENCY = re.compile(r"([-+]?)\s*(\\\$|€|£)\s*(-?)\s*(\.?\d.*)", re.S)

@@ -24,7 +24,9 @@ from pathlib import Path
 from btrans_eval.errors import UserError
 
 Pair = tuple[str, str]
-Outcome = bool | str  # the verdict, or why there is none: "timed out" or "died"
+Outcome = bool | str  # the verdict, or why there is none: one of LOST, or UNSHOWN
+LOST = ("timed out", "died")
+UNSHOWN = "neither shown nor refuted"
 
 _START_SECONDS = 300.0  # wall time; sympy on a cold network disk takes its time
 _PROGRAM = (
@@ -123,7 +125,7 @@ class Pool:
                 self._closed = weakref.finalize(self, _end_all, self.workers, self._owner)
             outcomes = self._drain(pairs, self.workers, self._limit)
             for task, outcome in enumerate(outcomes):
-                if isinstance(outcome, str):
+                if outcome in LOST:
                     alone: list[Worker] = []
                     try:
                         outcomes[task] = self._drain([pairs[task]], alone, 1)[0]
@@ -162,7 +164,8 @@ class Pool:
                 raise UserError(_NOT_STARTED.format(json.loads(line)))
             worker.ready = True
         elif line and worker.task is not None:
-            outcomes[worker.task], worker.task = bool(json.loads(line)), None
+            said = json.loads(line)
+            outcomes[worker.task], worker.task = UNSHOWN if said is None else bool(said), None
 
     def close(self) -> None:
         """End all workers; a later run starts new ones."""

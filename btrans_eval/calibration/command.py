@@ -12,9 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from btrans_eval.calibration.pictures import competence, layers
-from btrans_eval.config import PopulationConfig, check_kl, parse_pairs, split_arguments
+from btrans_eval.config import PopulationConfig, check_kl, split_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
+from btrans_eval.harness.flags import add_loading, loading, parse
+from btrans_eval.harness.pairs import parse_pairs
 from btrans_eval.population import calibrate
 from btrans_eval.population.divergence import MEMBERS, Divergence, Yardstick
 from btrans_eval.population.population import Population
@@ -26,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print two tables, and write ``calibration.json`` and the pictures."""
-    given = _parser().parse_args(arguments)
+    given = parse(_parser(), arguments)
     budgets = _budgets(given.kl)
-    own, others = split_arguments(parse_pairs("model_args", given.model_args))
+    own, others = split_arguments({**loading(given), **parse_pairs("model_args", given.model_args)})
     for name in own:
         if name not in ("noise", "norms", "seed"):
             raise UserError(f"{name}: is no part of what is measured; leave it out of --model_args")
@@ -189,9 +191,13 @@ def _text(path: str | None) -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval calibrate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="btrans-eval calibrate", description=__doc__, allow_abbrev=False
+    )
     add = parser.add_argument
-    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,dtype=…; default: demo")
+    add("--model_args", nargs="+", metavar="ARGS",
+        help="of btrans-hf: pretrained=…,dtype=…; default: demo")  # fmt: skip
+    add_loading(parser)
     add("--kl", default="0.01,0.03,0.1", metavar="N,N",
         help="budgets, KL(model || member) in nats per token (0.01,0.03,0.1)")  # fmt: skip
     add("--text", metavar="FILE",

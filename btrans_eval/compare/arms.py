@@ -12,7 +12,7 @@ from typing import Any
 from btrans_eval import _autoload
 from btrans_eval.compare.plan import ArmPlan, Plan, TaskPlan
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures
+from btrans_eval.harness import record
 from btrans_eval.harness.command import begin
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,8 @@ def _run(plan: Plan, arm: ArmPlan, lm: Any, manager: Any, target: Path) -> None:
         return
     results["config"]["model"] = MODEL
     results["config"]["gen_kwargs"] = _decoding(arm)
-    said = failures.line()
+    run = record.current().finished
+    said = run and run.failures.line()
     if said:
         logger.warning("%s: %s", arm.name, said)
     samples = results.pop("samples")

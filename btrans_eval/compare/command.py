@@ -13,8 +13,9 @@ from typing import Any
 from btrans_eval.compare.analysis import compare
 from btrans_eval.compare.join import as_arm, join
 from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, read
-from btrans_eval.config import parse_pairs
 from btrans_eval.errors import UserError
+from btrans_eval.harness.flags import add_loading, loading, parse
+from btrans_eval.harness.pairs import parse_pairs
 from btrans_eval.results import load
 
 _BESIDE_FILES = ("inputs", "output_path", "store", "insist", "no_report")
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
         UserError: on a user's mistake.
         SystemExit: with code 3 if questions could not be scored, when all is written.
     """
-    given = _parser().parse_args(arguments)
+    given = parse(_parser(), arguments)
     folder = Path(given.output_path)
     paths = [Path(path) for path in given.inputs]
     if paths:
@@ -118,7 +119,7 @@ def _plan(given: argparse.Namespace) -> Plan:
     return Plan(
         tasks=tasks,
         arms=parse_arms(given.arms, given.temperature, seeds),
-        model_args=parse_pairs("model_args", given.model_args),
+        model_args={**loading(given), **parse_pairs("model_args", given.model_args)},
         repeats=given.repeats,
         batch_size=int(given.batch_size) if given.batch_size.isdigit() else given.batch_size,
         seeds=seeds,
@@ -135,7 +136,7 @@ def _refuse_ignored(arguments: Sequence[str]) -> None:
     """Refuse flags that a YAML file or finished runs have their own values of."""
     parser = _parser()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args(["--output_path", "-"]))))
-    given = vars(parser.parse_args(arguments))
+    given = vars(parse(parser, arguments))
     for name, value in given.items():
         if value is not None and name not in _BESIDE_FILES:
             raise UserError(
@@ -154,12 +155,16 @@ def _numbers(name: str, text: str) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval compare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="btrans-eval compare", description=__doc__, allow_abbrev=False
+    )
     add = parser.add_argument
     add("inputs", nargs="*", metavar="FILE.yaml | RUN", help="a plan, or two finished runs or more")
     add("--output_path", required=True, metavar="OUT", help="folder for results and report")
     add("--tasks", metavar="NAMES", help="tasks or groups, separated by commas")
-    add("--model_args", metavar="ARGS", help="of btrans-hf: pretrained=…,kl=0.05,dtype=…")
+    add(
+        "--model_args", nargs="+", metavar="ARGS", help="of btrans-hf: pretrained=…,kl=0.05,dtype=…"
+    )
     add("--repeats", type=int, default=8, metavar="K", help="responses per question (8)")
     add("--arms", default=DEFAULT_ARMS, metavar="ARMS",
         help="KIND[@TEMPERATURE][:name=value], separated by commas; a leading + adds to the "
@@ -167,8 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=0.7, metavar="T", help="of arms with @T (0.7)")
     add("--seeds", default="0", metavar="N,N", help="run populations once for each seed (0)")
     add("--limit", type=int, metavar="N", help="only the first N rows of each task")
-    add("--gen_kwargs", metavar="ARGS", help="for all arms, for example max_gen_toks=256")
+    add(
+        "--gen_kwargs", nargs="+", metavar="ARGS", help="for all arms, for example max_gen_toks=256"
+    )
     add("--batch_size", default="8", metavar="N")
+    add_loading(parser)
     add("--num_fewshot", type=int, metavar="N")
     add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME")
     add("--fewshot_as_multiturn", action="store_true")

@@ -22,6 +22,11 @@ class Row:
         """The member that answers this row."""
         return self.question.draws[self.draw][0]
 
+    @property
+    def sample(self) -> int:
+        """The running number of this response among those of its member."""
+        return self.question.draws[self.draw][1]
+
 
 def generation_key(arguments: dict[str, Any]) -> str:
     """Requests with equal keys have equal generation arguments and may share a batch."""

@@ -128,6 +128,16 @@ def check_run(run: Any) -> None:
         run.model_args["responses"] = str(folder / f"members_{stamp}_{os.getpid()}.jsonl")
 
 
+def refuse_cache_hook(hook: Any) -> None:
+    """Refuse the harness's response cache where it comes as a hook.
+
+    Raises:
+        UserError: unless the hook caches nothing.
+    """
+    if getattr(hook, "dbdict", None) is not None:
+        refuse_cache()
+
+
 def refuse_cache() -> None:
     """The harness's response cache keys on the prompt alone.
 
@@ -153,19 +163,19 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import failures, judging, notes, part
+        from btrans_eval.harness import failures, part, record
 
-        notes.take()
-        failures.clear()
-        judging.forget()
         if "tasks" not in task_dict:  # as get_task_dict gives them
             groups, tasks = evaluator._handle_back_comp(task_dict)
             task_dict = {"groups": groups, "tasks": tasks}
         tasks = task_dict["tasks"].values()
-        failures.watch(tasks, hasattr(lm, "population_config"))
-        with part.ended_before_scoring(lm, tasks):
-            results = inner(lm, task_dict, *args, **kwargs)
-        taken = {**notes.take(), **failures.summary()}
+        runner = getattr(lm, "runner", None)
+        with record.begun(runner and runner.judge) as run:
+            run.judge.forget()
+            failures.watch(tasks, runner is not None, lambda: record.current().failures)
+            with part.ended_before_scoring(lm, tasks):
+                results = inner(lm, task_dict, *args, **kwargs)
+        taken = {**run.notes, **run.failures.summary()}
         if results is not None and taken:
             results[_SCORES] = taken
         return results

@@ -16,29 +16,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures
+from btrans_eval.harness import record
 from btrans_eval.harness.part import PartIsDone
 
 UNSCORED, INTERRUPTED = 3, 130
 
-_is_ours = False
-_store: str | None = None
-_before: Any = None  # what SIGTERM did
-
 
 def begin(store: str | None) -> None:
     """A population is about to run; from now on SIGTERM ends it as Ctrl-C does."""
-    global _is_ours, _store, _before
-    _is_ours, _store = True, store
-    if threading.current_thread() is threading.main_thread() and _before is None:
-        _before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _restore() -> None:
-    global _before
-    if _before is not None:
-        signal.signal(signal.SIGTERM, _before)
-        _before = None
+    command = record.current()
+    command.is_ours, command.store = True, store
+    if threading.current_thread() is threading.main_thread() and not command.signals:
+        command.signals.append(signal.signal(signal.SIGTERM, signal.default_int_handler))
 
 
 def run(execute: Callable[[Any], None], arguments: Any) -> None:
@@ -47,49 +36,51 @@ def run(execute: Callable[[Any], None], arguments: Any) -> None:
     logger = logging.getLogger("lm_eval.loggers.evaluation_tracker")
     logger.addHandler(lost)
     try:
-        with one_line():
+        with one_line() as command:
             execute(arguments)
     finally:
         logger.removeHandler(lost)
-    if _is_ours and lost.messages:
+    if command.is_ours and lost.messages:
         _end(
             f"output_path: the harness says {lost.messages[0]!r}; make room, or name another "
-            f"folder, and run the same command again: {_what_is_kept()}",
+            f"folder, and run the same command again: {_what_is_kept(command)}",
             2,
         )
-    failed = failures.line()
+    failed = command.finished and command.finished.failures.line()
     if failed and _rank() == "0":  # the others must not end before it has written its results
         _end(failed, UNSCORED)
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
+def one_line() -> Iterator[record.Record]:
     """A user's mistake or an interruption within the block ends the program with one line."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not _is_ours:
-            raise
-        _end(f"interrupted; {_what_is_kept()}", INTERRUPTED)
-    except PartIsDone as done:
-        if _rank() == "0":
-            print(f"btrans-eval: {done}")
-    except (UserError, ValueError) as error:
-        if not isinstance(error, UserError):
-            if "did not find any docs" not in str(error):
+    with record.begun() as command:
+        try:
+            yield command
+        except KeyboardInterrupt:
+            if not command.is_ours:
                 raise
-            error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
-        _end(str(error), 2)
-    except OSError as error:
-        if not _is_ours or not _is_missing_data(error):
-            raise
-        _end(
-            f"tasks: a data set could not be loaded ({error}); check the task's dataset_path and "
-            "the connection, or fill the cache of the library datasets (HF_HOME) first",
-            2,
-        )
-    finally:
-        _restore()
+            _end(f"interrupted; {_what_is_kept(command)}", INTERRUPTED)
+        except PartIsDone as done:
+            if _rank() == "0":
+                print(f"btrans-eval: {done}")
+        except (UserError, ValueError) as error:
+            if not isinstance(error, UserError):
+                if "did not find any docs" not in str(error):
+                    raise
+                error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
+            _end(str(error), 2)
+        except OSError as error:
+            if not command.is_ours or not _is_missing_data(error):
+                raise
+            _end(
+                f"tasks: a data set could not be loaded ({error}); check the task's dataset_path "
+                "and the connection, or fill the cache of the library datasets (HF_HOME) first",
+                2,
+            )
+        finally:
+            for before in command.signals:
+                signal.signal(signal.SIGTERM, before)
 
 
 def _is_missing_data(error: OSError) -> bool:
@@ -99,13 +90,13 @@ def _is_missing_data(error: OSError) -> bool:
     return type(error) is ConnectionError or isinstance(error, DatasetNotFoundError)
 
 
-def _what_is_kept() -> str:
-    if _store is None:
+def _what_is_kept(command: record.Record) -> str:
+    if command.store is None:
         return (
             "nothing that was generated is kept. With store=FILE among the model arguments, the "
             "same command goes on where it stopped"
         )
-    return f"what was generated is in {_store}, and the same command goes on from there"
+    return f"what was generated is in {command.store}, and the same command goes on from there"
 
 
 def _end(line: str, code: int) -> None:

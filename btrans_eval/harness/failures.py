@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lm_eval.api.metrics import mean as harness_mean
@@ -13,78 +13,83 @@ from btrans_eval.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_failed: dict[tuple[str, Any], str] = {}
-_without_vote: set[tuple[str, Any]] = set()
-_filtering: Any = None  # the task whose filters are at work
+
+class Failures:
+    """The questions of a run that could not be scored.
+
+    Attributes:
+        filtering: the task whose filters are at work.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[tuple[str, Any], str] = {}
+        self._without_vote: set[tuple[str, Any]] = set()
+        self.filtering: Any = None
+
+    def note(self, task: Any, doc_id: Any, error: Exception) -> None:
+        """Count a question as failed, once however often it fails; its first error is kept."""
+        reason = f"{type(error).__name__}: {error}"
+        if (str(task), doc_id) not in self._failed:
+            logger.warning("%s, row %s could not be scored: %s", task, doc_id, reason)
+        self._failed.setdefault((str(task), doc_id), reason)
+
+    def note_position(self, position: int, error: Exception) -> None:
+        """``note`` for question number ``position`` of the task that is being filtered."""
+        task = self.filtering
+        if task is None:
+            self.note("a task", position, error)
+        else:
+            self.note(task.config.task, task.instances[position].doc_id, error)
+
+    def note_vote(self, task: Any, doc_id: Any, error: Exception) -> None:
+        """``note`` for a question whose vote failed: whatever response is returned scores 0."""
+        self.note(task, doc_id, error)
+        self._without_vote.add((str(task), doc_id))
+
+    def summary(self) -> dict[str, Any]:
+        """For the results file: how many questions of each task failed, and up to five examples."""
+        tasks = [task for task, _ in self._failed]
+        examples = [
+            {"task": task, "doc_id": doc_id, "error": error}
+            for (task, doc_id), error in list(self._failed.items())[:5]
+        ]
+        counts = {task: tasks.count(task) for task in dict.fromkeys(tasks)}
+        return {"failed_questions": counts, "failed_examples": examples} if counts else {}
+
+    def line(self) -> str | None:
+        """One line for the end of a run; None where nothing failed."""
+        if not self._failed:
+            return None
+        (task, doc_id), error = next(iter(self._failed.items()))
+        number = "1 question" if len(self._failed) == 1 else f"{len(self._failed)} questions"
+        return (
+            f"{number} could not be scored and count as wrong, for example row {doc_id} of {task} "
+            f"({error}); mend the cause and run the same command again (with store= nothing is "
+            "generated twice)"
+        )
+
+    def taken(self) -> dict[Any, str]:
+        """All failures of this process, for the others."""
+        return {(*key, key in self._without_vote): error for key, error in self._failed.items()}
+
+    def add(self, others: dict[Any, str]) -> None:
+        """Failures that other processes have noted."""
+        for (task, doc_id, is_vote), error in others.items():
+            self._failed.setdefault((task, doc_id), error)
+            if is_vote:
+                self._without_vote.add((task, doc_id))
+
+    def has_unvoted(self, task: str) -> bool:
+        """Whether the vote of a question of the task failed."""
+        return any(failed == task for failed, _ in self._without_vote)
+
+    def of_vote(self, task: str, doc_id: Any) -> str | None:
+        """Why the vote of a question failed; None where it did not."""
+        question = (task, doc_id)
+        return self._failed[question] if question in self._without_vote else None
 
 
-def note(task: Any, doc_id: Any, error: Exception) -> None:
-    """Count a question as failed, once however often it fails; its first error is kept."""
-    reason = f"{type(error).__name__}: {error}"
-    if (str(task), doc_id) not in _failed:
-        logger.warning("%s, row %s could not be scored: %s", task, doc_id, reason)
-    _failed.setdefault((str(task), doc_id), reason)
-
-
-def clear() -> None:
-    """Forget all failures, before a run."""
-    _failed.clear()
-    _without_vote.clear()
-
-
-def summary() -> dict[str, Any]:
-    """For the results file: how many questions of each task failed, and up to five examples."""
-    tasks = [task for task, _ in _failed]
-    examples = [
-        {"task": task, "doc_id": doc_id, "error": error}
-        for (task, doc_id), error in list(_failed.items())[:5]
-    ]
-    counts = {task: tasks.count(task) for task in dict.fromkeys(tasks)}
-    return {"failed_questions": counts, "failed_examples": examples} if counts else {}
-
-
-def line() -> str | None:
-    """One line for the end of a run; None where nothing failed."""
-    if not _failed:
-        return None
-    (task, doc_id), error = next(iter(_failed.items()))
-    number = "1 question" if len(_failed) == 1 else f"{len(_failed)} questions"
-    return (
-        f"{number} could not be scored and count as wrong, for example row {doc_id} of {task} "
-        f"({error}); mend the cause and run the same command again (with store= nothing is "
-        "generated twice)"
-    )
-
-
-def note_position(position: int, error: Exception) -> None:
-    """``note`` for question number ``position`` of the task whose responses are being filtered."""
-    task = _filtering
-    if task is None:
-        note("a task", position, error)
-    else:
-        note(task.config.task, task.instances[position].doc_id, error)
-
-
-def note_vote(task: Any, doc_id: Any, error: Exception) -> None:
-    """``note`` for a question whose vote failed: whatever response is returned scores 0."""
-    note(task, doc_id, error)
-    _without_vote.add((str(task), doc_id))
-
-
-def taken() -> dict[Any, str]:
-    """All failures of this process, for the others."""
-    return {(*key, key in _without_vote): error for key, error in _failed.items()}
-
-
-def add(others: dict[Any, str]) -> None:
-    """Failures that other processes have noted."""
-    for (task, doc_id, is_vote), error in others.items():
-        _failed.setdefault((task, doc_id), error)
-        if is_vote:
-            _without_vote.add((task, doc_id))
-
-
-def watch(tasks: Iterable[Any], is_ours: bool) -> None:
+def watch(tasks: Iterable[Any], is_ours: bool, now: Callable[[], Failures]) -> None:
     """From now on a question that cannot be scored does not end the run.
 
     Args:
@@ -92,13 +97,14 @@ def watch(tasks: Iterable[Any], is_ours: bool) -> None:
         is_ours: whether a population answers. Then a question that a task's own metric fails on
             scores 0, in tasks all of whose metrics are means over questions and better when
             higher; in others 0 is no score of a failed question, and the error is raised as ever.
+        now: the failures of the run under way: tasks may outlive a run.
     """
     for task in tasks:
         task.population_answers = is_ours
         if not getattr(task, "is_watched", False):
             task.is_watched = True
-            task.apply_filters = _named(task)
-            task.process_results = _guarded(task)
+            task.apply_filters = _named(task, now)
+            task.process_results = _guarded(task, now)
 
 
 def zero_is_worst(task: Any, metrics: Iterable[str]) -> bool:
@@ -107,22 +113,22 @@ def zero_is_worst(task: Any, metrics: Iterable[str]) -> bool:
     return means and all(task.higher_is_better().get(metric) is True for metric in metrics)
 
 
-def _named(task: Any) -> Any:
+def _named(task: Any, now: Callable[[], Failures]) -> Any:
     original = task.apply_filters
 
     @functools.wraps(original)
     def apply_filters() -> Any:
-        global _filtering
-        outer, _filtering = _filtering, task
+        failures = now()
+        outer, failures.filtering = failures.filtering, task
         try:
             return original()
         finally:
-            _filtering = outer
+            failures.filtering = outer
 
     return apply_filters
 
 
-def _guarded(task: Any) -> Any:
+def _guarded(task: Any, now: Callable[[], Failures]) -> Any:
     original = task.process_results
     seen: list[set[str]] = []  # the metrics of the first question that was scored
     raised: list[Exception] = []
@@ -132,12 +138,11 @@ def _guarded(task: Any) -> Any:
         if not task.population_answers:
             return original(doc, results)
         name, declared = task.config.task, set(task.aggregation())
+        failures = now()
         try:
             # finding a row's number means looking through all rows: not for every question
-            if any(failed == name for failed, _ in _without_vote):
-                question = (name, _doc_id(task, doc))
-                if question in _without_vote:
-                    raise RuntimeError(_failed[question])
+            if failures.has_unvoted(name) and (why := failures.of_vote(name, _doc_id(task, doc))):
+                raise RuntimeError(why)
             found = original(doc, results)
         except UserError:
             raise
@@ -145,7 +150,7 @@ def _guarded(task: Any) -> Any:
             can_be_zero = bool(declared) and zero_is_worst(task, declared)
             if not can_be_zero or (seen and seen[0] != declared):
                 raise
-            note(name, _doc_id(task, doc), error)
+            failures.note(name, _doc_id(task, doc), error)
             raised.append(error)
             return dict.fromkeys(declared, 0.0)
         if raised and set(found) != declared:  # a metric that the failed question has no 0 in

@@ -20,10 +20,11 @@ def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
     Raises:
         PartIsDone: in place of scoring.
     """
-    config = getattr(lm, "population_config", None)
-    if config is None or config.shard is None:
+    runner = getattr(lm, "runner", None)
+    if runner is None or runner.config.shard is None:
         yield
         return
+    config = runner.config
 
     def end() -> NoReturn:
         part, parts = config.part
@@ -35,20 +36,20 @@ def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
 
     for task in tasks:
         task.apply_filters = end
-    lm.is_never_scored = True
+    runner.is_never_scored = True
     try:
         yield
     finally:
-        lm.is_never_scored = False
+        runner.is_never_scored = False
 
 
-def check_never_scored(lm: Any) -> None:
+def check_never_scored(is_never_scored: bool) -> None:
     """Refuse to answer a part only where the harness would score it.
 
     Raises:
         UserError: outside of `ended_before_scoring`.
     """
-    if not getattr(lm, "is_never_scored", False):
+    if not is_never_scored:
         raise UserError(
             "shard: works where the harness runs the tasks (lm_eval, btrans-eval run or "
             "lm_eval.simple_evaluate); leave it out to call the model yourself"

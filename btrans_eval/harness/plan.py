@@ -6,7 +6,7 @@ copy is which can only be told by counting (harness.md, P7).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 
 
-@dataclass
+@dataclass(eq=False)
 class Question:
     """One request and the responses it needs.
 
@@ -22,6 +22,7 @@ class Question:
         request: the harness's ``Instance``.
         draws: the (member, sample) of each response, in the order the harness wants them.
         wants_all: whether the harness gets every response (``repeats`` > 1), or one.
+        is_sampled: whether responses are sampled, not greedy.
         places: where the request stands in the harness's list.
         prompt: digest of the prompt's tokens, once it is known.
     """
@@ -29,12 +30,13 @@ class Question:
     request: Any
     draws: list[tuple[int, int]]
     wants_all: bool
+    is_sampled: bool = False
     places: list[int] = field(default_factory=list)
     prompt: str | None = None
 
 
 def plan_questions(
-    requests: Sequence[Any], config: PopulationConfig, is_sampled: Any
+    requests: Sequence[Any], config: PopulationConfig, is_sampled: Callable[[Any], bool]
 ) -> list[Question]:
     """The distinct requests in order of first appearance, with their draws.
 
@@ -51,8 +53,9 @@ def plan_questions(
         known = questions.get(id(request))
         if known is None:
             repeats = request.repeats or 1
-            draws = share_out(repeats, config, is_sampled(request), request.task_name)
-            known = questions[id(request)] = Question(request, draws, wants_all=repeats > 1)
+            sampled = is_sampled(request)
+            draws = share_out(repeats, config, sampled, request.task_name)
+            known = questions[id(request)] = Question(request, draws, repeats > 1, sampled)
         known.places.append(place)
     return list(questions.values())
 
@@ -86,6 +89,11 @@ def share_out(
 def _nearest_divisor(repeats: int, members: int) -> int:
     divisors = [n for n in range(1, repeats + 1) if repeats % n == 0]
     return min(divisors, key=lambda n: abs(n - members))
+
+
+def count_members(question: Question) -> int:
+    """How many members answer a question."""
+    return len({member for member, _ in question.draws})
 
 
 def share_of(

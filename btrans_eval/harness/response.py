@@ -25,5 +25,5 @@ class Response(str):
         self.tokens, self.truncated = tokens, truncated
         return self
 
-    def __getnewargs__(self) -> tuple[str, int | None, bool | None]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str, int | None, bool | None]:  # type: ignore[override]  # of str
         return str(self), self.tokens, self.truncated  # ranks send responses to one another

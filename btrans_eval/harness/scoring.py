@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from lm_eval.api.filter import Filter
 
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
-from btrans_eval.answers.tolerance import settled
 from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures, notes
+from btrans_eval.harness import record
 from btrans_eval.harness.judging import correct, label
 from btrans_eval.harness.response import Response
 from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
@@ -62,7 +60,7 @@ class ScoredRow(list[str]):
         self.columns = columns
 
 
-class PopulationFilter(Filter):  # type: ignore[misc]
+class PopulationFilter(Filter):
     """The harness's filter ``btrans_population``: score the first k responses of each question.
 
     Args:
@@ -73,12 +71,11 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
         encoder: sentence encoder for the diversity columns; None leaves out those that need one.
-        tolerance: how far from a gold answer that is written with a decimal point or a power of
-            ten a number may be and still score, as a share of the gold. Only for LaTeX; classes
-            and votes stay exact.
+        tolerance: relative, within which an answer is right where the gold is a measured number
+            (``answers.tolerance``); with kind latex only.
 
     Raises:
-        UserError: for k < 2, a tolerance that is no share or has no use, or a row without the
+        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, or a row without the
             gold answer's field.
     """
 
@@ -90,22 +87,24 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         answer: Callable[[str], str | None] | None = None,
         score: Callable[[Mapping[str, Any], str], float] | None = None,
         encoder: str | None = None,
-        tolerance: float = 0,
+        tolerance: float | None = None,
     ) -> None:
+        is_share = isinstance(tolerance, float) and 0 < tolerance < 1  # YAML's 1e-4 is a string
+        if tolerance is not None and not (is_share and kind == "latex" and score is None):
+            raise UserError(
+                "tolerance: must lie between 0 and 1 and goes with kind: latex and without score, "
+                f"got {tolerance!r} with kind: {kind}; leave it out for exact scores"
+            )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
-        if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
-            # "1e-4" without a point is a string in YAML
-            raise UserError(f"tolerance: a share such as 0.0001, got {tolerance!r}")
-        if tolerance and (kind != "latex" or score is not None):
-            raise UserError("tolerance: needs kind: latex and no score of the task's own")
         self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder
-        self.answer, self.score = answer, score
-        self.tolerance = Fraction(str(tolerance))  # the decimal that was written
+        self.answer, self.score, self.tolerance = answer, score, tolerance
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
         """Score the responses of all questions; one row per question."""
         rows = [first_k(row, self.k, place) for place, row in enumerate(resps)]
+        if self.tolerance is not None:
+            record.current().note("relative_tolerance_of_measured_golds", self.tolerance)
         diversity = diversity_columns(rows, self.encoder)
         return [
             self._scored(place, row, doc, of_texts)
@@ -124,7 +123,7 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         except UserError:
             raise
         except Exception as error:
-            failures.note_position(place, error)
+            record.current().failures.note_position(place, error)
             answers, scores, labels = [None] * self.k, [0.0] * self.k, [None] * self.k
         columns = {
             **score_columns(scores),
@@ -143,13 +142,10 @@ class PopulationFilter(Filter):  # type: ignore[misc]
         kind = self.kind or "text"
         if self.score is None:
             gold = gold_answer(doc, self.gold, kind)
-            scores = correct([self._settled(answer, gold) for answer in answers], gold, kind)
+            scores = correct(answers, gold, kind, self.tolerance)
         else:
             scores = [self.score(doc, text) for text in row]
         return answers, scores, label(answers, kind)
-
-    def _settled(self, answer: str | None, gold: str) -> str | None:
-        return settled(answer, gold, self.tolerance) if answer and self.tolerance else answer
 
 
 def first_k(row: Sequence[str], k: int, question: int) -> list[str]:
@@ -172,7 +168,7 @@ def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> lis
     if encoder is None:
         return columns
     name = encoder_name(encoder)
-    notes.note("encoder", describe(name))
+    record.current().note("encoder", describe(name))
     vectors = embed([text for row in rows for text in row], name)
     start = 0
     for row, of_question in zip(rows, columns, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 from lm_eval.utils import handle_non_serializable, hash_string
 
+from btrans_eval.answers.equivalence import Judge
 from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import kind_of_document
 from btrans_eval.answers.vote import Vote, plurality
@@ -60,14 +61,16 @@ class Verdict:
 
     def _name(self, one: Hashable) -> str:
         """How the first response of a class wrote its answer."""
-        return str(self.answers[self.labels.index(one)])  # type: ignore[arg-type]
+        return str(self.answers[self.labels.index(one)])  # type: ignore[arg-type]  # a label
 
 
-def judge(question: Question, texts: list[Response], extractor: str | None) -> Verdict:
+def judge(
+    question: Question, texts: list[Response], extractor: str | None, equality: Judge
+) -> Verdict:
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
     answers = [extract(text, kind) for text in texts]
-    labels = label(answers, kind, is_counted=not question.wants_all)
+    labels = label(answers, kind, is_counted=not question.wants_all, judge=equality)
     return Verdict(question, texts, kind, answers, labels, plurality(labels))
 
 

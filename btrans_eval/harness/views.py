@@ -7,7 +7,9 @@ task's own metrics judge each response alone; votes are over the filtered answer
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,8 @@ from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
 from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures, notes
+from btrans_eval.harness import record
+from btrans_eval.harness.failures import zero_is_worst
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import (
     Columns,
@@ -29,6 +32,8 @@ from btrans_eval.harness.scoring import (
     first_k,
 )
 from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+
+logger = logging.getLogger(__name__)
 
 LOWER_IS_BETTER = {"invalid_rate", "tie_rate", "truncated_rate"}
 VOTING = {"MajorityVoteFilter", "TakeKFilter"}
@@ -133,6 +138,7 @@ class View:
         self._pipeline, self._k, self._encoder, self._task = pipeline, k, encoder, task
         self._judge = task.process_results  # the task's own, before it is replaced
         self._metrics = list(task.aggregation())
+        self._is_pass = _judge_one_at_a_time(task)
         self._is_whole_text = all(part.func.__name__ in WHOLE_TEXT for part in pipeline.filters)
 
     def apply(self, instances: list[Any]) -> None:
@@ -143,8 +149,13 @@ class View:
         ]
         judged = self._judged(singles, instances)
         scores = [each.scores for each in judged]
-        votes = any(label is not None for each in judged for label in each.labels)
-        self._note_votes(instances, votes)
+        kinds = [
+            kind_of_gold(self._task.doc_to_target(instance.doc), instance.doc)
+            for instance in instances
+        ]
+        can_vote = not all(map(self._is_its_own_class, instances, kinds))
+        votes = can_vote and any(label is not None for each in judged for label in each.labels)
+        self._note_votes(kinds, can_vote, votes)
         diversity = diversity_columns(rows, self._encoder)
         # a property of the task's metric, not of one question, so that columns are the same for all
         binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
@@ -158,15 +169,26 @@ class View:
             instance.filtered_resps[self.name] = scored
         self._declare(instances[0].filtered_resps[self.name].columns)
 
-    def _note_votes(self, instances: Sequence[Any], votes: bool) -> None:
+    def _is_its_own_class(self, instance: Any, kind: str) -> bool:
+        """Whether responses to the question have nothing in common that a vote could count.
+
+        A gold text of several lines (tests of a program, a summary) is no answer that two
+        responses would give alike.
+        """
+        gold = self._task.doc_to_target(instance.doc)
+        return kind == "text" and isinstance(gold, str) and "\n" in gold.strip()
+
+    def _note_votes(self, kinds: Sequence[str], can_vote: bool, votes: bool) -> None:
         """Say in the results what was voted on."""
-        kinds = {
-            kind_of_gold(self._task.doc_to_target(instance.doc), instance.doc)
-            for instance in instances
-        }
         read = "our extractor for " if self._is_whole_text else "filtered answers, equal as "
-        said = read + ", ".join(sorted(kinds)) if votes else "no answer found: no maj@k"
-        notes.note(f"votes:{self._task.config.task}:{self.name}", said)
+        if votes:
+            said = read + ", ".join(sorted(set(kinds)))
+        elif can_vote:
+            said = "no answer found: no maj@k"
+        else:
+            said = "every response is an answer of its own: no maj@k"
+            logger.warning("%s: %s", self._task.config.task, said)
+        record.current().note(f"votes:{self._task.config.task}:{self.name}", said)
 
     def _singles(self, instance: Any, row: Sequence[str]) -> list[Any]:
         """The question once for each response, as if it had been the only one."""
@@ -195,14 +217,15 @@ class View:
             filtered = [single.filtered_resps[self.name] for single in singles]
             each = [self._judge(doc, [one]) for one in filtered]
             scores = {metric: [float(one[metric]) for one in each] for metric in each[0]}
+            _check_scores(self._task.config.task, scores)
             kind = kind_of_gold(self._task.doc_to_target(doc), doc)
             labels = label([self._answer(one, kind) for one in filtered], kind)
         except UserError:
             raise
         except Exception as error:
-            if not failures.zero_is_worst(self._task, self._metrics):
+            if not zero_is_worst(self._task, self._metrics):
                 raise
-            failures.note_position(place, error)
+            record.current().failures.note_position(place, error)
             return None
         return Judged(filtered, scores, labels)
 
@@ -224,10 +247,12 @@ class View:
         columns: Columns = {}
         for metric, values in scores.items():
             up = bool(self._task.higher_is_better().get(metric, True))
-            of_metric = score_columns(values, up, binary[metric])
+            # of errors, the best of k is the fewest: no pass
+            of_metric = score_columns(values, up, binary[metric] and up)
             if labels is not None and bounded[metric] and up:
                 of_metric |= vote_columns(labels, values)
-            columns |= {f"{metric}:{name}": value for name, value in of_metric.items()}
+            named = "" if self._is_pass and metric == "pass@1" else f"{metric}:"
+            columns |= {f"{named}{name}": value for name, value in of_metric.items()}
         return columns | (answer_columns(labels) if labels is not None else {})
 
     def _declare(self, columns: Columns) -> None:
@@ -237,3 +262,39 @@ class View:
             up = self._task._higher_is_better.get(metric, name not in LOWER_IS_BETTER)
             self._task._aggregation_list.setdefault(name, harness_mean)
             self._task._higher_is_better.setdefault(name, up)
+
+
+def _judge_one_at_a_time(task: Any) -> bool:
+    """Ask metrics that want k of their own (HumanEval's pass@k) for k = 1, a response at a time.
+
+    Returns:
+        Whether there is such a metric.
+    """
+    asked = getattr(task, "_metric_fn_kwargs", {})
+    wanting = [name for name, kwargs in asked.items() if "pass" in name and _is_k(kwargs.get("k"))]
+    for name in wanting:
+        k = asked[name]["k"]
+        asked[name] = {**asked[name], "k": [1] if isinstance(k, list) else 1}
+    return bool(wanting)
+
+
+def _is_k(k: Any) -> bool:
+    each = k if isinstance(k, list) else [k]
+    return bool(each) and all(isinstance(one, int) and not isinstance(one, bool) for one in each)
+
+
+def _check_scores(task: str, scores: Mapping[str, Sequence[float]]) -> None:
+    """Refuse a metric that gives a single response no score, or one that is no number.
+
+    Raises:
+        UserError: without any score, since none of the task's questions will have one.
+        ValueError: on a score that is not finite, which is this question's failure.
+    """
+    if not scores:
+        raise UserError(
+            f"repeats: {task} cannot be viewed as a population task: its metric gives a single "
+            "response no score"
+        )
+    for metric, values in scores.items():
+        if not all(map(math.isfinite, values)):
+            raise ValueError(f"{metric} of a response is not a finite number")

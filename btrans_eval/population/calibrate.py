@@ -13,6 +13,7 @@ from btrans_eval.config import AUTO, DEFAULT_KL, PopulationConfig, check_kl
 from btrans_eval.population import layers
 from btrans_eval.population.divergence import MEMBERS, Divergence, Yardstick
 from btrans_eval.population.kept import SCHEME, is_half, key, once, weights_of
+from btrans_eval.population.norms import survey
 from btrans_eval.population.population import Population
 from btrans_eval.population.search import TOLERANCE, search
 
@@ -147,8 +148,11 @@ def balanced_scales(
     Args:
         settings: noise, norms and seed, as of `Population`.
 
+    Returns:
+        by name; 0 for layers whose noise alone changes nothing that could be measured.
+
     Raises:
-        UserError: if a layer has no influence that could be measured.
+        UserError: if that is so of all layers.
     """
     alone = layers_alone(model, tokenizer, text=text, **settings)
     if not is_half(model):
@@ -193,4 +197,6 @@ def _facts(
 ) -> dict[str, Any] | None:
     """All that a measurement depends on; None where it is made each time."""
     weights = weights_of(model, tokenizer)
-    return None if weights is None else key(weights, text, settings)
+    if weights is None:
+        return None
+    return key(weights, text, settings, survey(model, settings.get("norms", "all")).unusual)

@@ -23,8 +23,10 @@ from transformers.utils.hub import cached_file
 
 from btrans_eval.errors import UserError
 from btrans_eval.population import fingerprint
-from btrans_eval.population.norms import NormLayer, gain_rms
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import NormLayer
 
+_from_config: Any = transformers.AutoModelForCausalLM.from_config  # has no types
 logger = logging.getLogger(__name__)
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -69,10 +71,8 @@ class Checkpoint:
         config.pad_token_id = None  # else some models look for padding in tokens that are not there
         # grouped experts take no other dtype, and shapes do not depend on it
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.bfloat16, **self._trust()
-            )
-        return model.eval()  # type: ignore[no-any-return]
+            model: nn.Module = _from_config(config, dtype=torch.bfloat16, **self._trust())
+        return model.eval()
 
     def fingerprint(self, dtype: torch.dtype) -> str:
         """`fingerprint.of_model` of the model as transformers loads it in ``dtype``.
@@ -81,9 +81,7 @@ class Checkpoint:
         (experts that are stacked when loaded), transformers loads it, on the CPU.
         """
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                self._load_config(), dtype=dtype, **self._trust()
-            )
+            model = _from_config(self._load_config(), dtype=dtype, **self._trust())
         found = self.fingerprint_of(model)
         if found is not None:
             return found
@@ -128,7 +126,7 @@ class Checkpoint:
             }
 
     def gains(self, model: Any, layers: Sequence[NormLayer]) -> dict[str, float]:
-        """`norms.gain_rms` of each layer, by name; of the weights, only these layers' are read.
+        """`gains.gain_rms` of each layer, by name; of the weights, only these layers' are read.
 
         Args:
             model: an outline of this checkpoint, in the dtype that it is computed in, whose
@@ -139,8 +137,8 @@ class Checkpoint:
         with ExitStack() as stack:
             files = self._tensor_files(stack)
             for layer in layers:
-                norm = copy.deepcopy(model.get_submodule(layer.name)).to_empty(device="cpu")
-                names = {name: f"{layer.name}.{name}" for name in norm.state_dict()}
+                norm = copy.deepcopy(model.get_submodule(layer.path)).to_empty(device="cpu")
+                names = {name: f"{layer.path}.{name}" for name in norm.state_dict()}
                 places = {name: self._place(whole, model, files) for name, whole in names.items()}
                 kinds = {name: value.dtype for name, value in norm.state_dict().items()}
                 norm.load_state_dict(dict(_cast(kinds, places, files)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +13,59 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from btrans_eval.errors import UserError
+from btrans_eval.population import probe
 from btrans_eval.population.caches import cache_in
-from btrans_eval.population.norms import PROBE_ROWS, NormLayer, output_shapes
+from btrans_eval.population.gates import gate_of
+from btrans_eval.population.norms import NormLayer
 
-Hook = Callable[[nn.Module, Any, Tensor], Tensor]
+Shift = Callable[[Tensor], Tensor]
+"""From a layer's output to what is added to it, of a shape that broadcasts to the output's."""
 
 _PROBE_LENGTHS = (13, 17, 19, 23)
 
 
-def add_per_row(shifts: Tensor, layer: NormLayer) -> Hook:
-    """A hook that adds ``shifts[i]`` to row i of the layer's output, at every token.
+class Adding:
+    """A forward hook, with keyword arguments, that adds to one layer's output.
+
+    Args:
+        shift: what is added.
+        layer: where; before the gate of a layer that has one.
+    """
+
+    def __init__(self, shift: Shift, layer: NormLayer) -> None:
+        self._shift, self._layer = shift, layer
+        self._gate = gate_of(layer.module, layer.name) if layer.is_gated else None
+
+    def __call__(self, module: nn.Module, args: Any, given: Any, output: Any) -> Any:
+        """The output with the shift added."""
+        if self._layer.part is not None:
+            parts = list(output)
+            parts[self._layer.part] = output[self._layer.part] + self._shift(
+                output[self._layer.part]
+            )
+            return tuple(parts)
+        shift = self._shift(output)
+        return output + (shift if self._gate is None else shift * self._gate(args, given))
+
+
+def refuse_call(name: str) -> Callable[..., None]:
+    """A forward hook of a layer that carries no noise though it was chosen.
+
+    Args:
+        name: of the layer.
+    """
+
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        raise UserError(
+            f"norms: {name} was chosen but carries no noise, because the passes that look for "
+            "norms did not reach it, and now it is called; leave it out with a regular expression"
+        )
+
+    return hook
+
+
+def per_row(shifts: Tensor, layer: NormLayer) -> Shift:
+    """Adds ``shifts[i]`` to row i of the layer's output, at every token.
 
     Args:
         shifts: float32, shape (rows, width); cast to the output's dtype before it is added.
@@ -30,17 +74,16 @@ def add_per_row(shifts: Tensor, layer: NormLayer) -> Hook:
     rows = shifts.shape[0]
     ready: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    def shift(output: Tensor) -> Tensor:
         check_output(output, rows, layer)
         place = (output.device, output.dtype)
         if place not in ready:
             ready[place] = shifts.to(*place)
         if layer.is_flat:
-            by_row = output.view(rows, -1, layer.width) + ready[place][:, None]
-            return by_row.view(output.shape)
-        return output + ready[place].view(rows, *[1] * (output.ndim - 2), layer.width)
+            return ready[place].repeat_interleave(output.shape[0] // rows, dim=0)
+        return ready[place].view(rows, *[1] * (output.ndim - 2), layer.width)
 
-    return hook
+    return shift
 
 
 @dataclass(frozen=True)
@@ -52,18 +95,35 @@ class Where:
         starts: the index of each row's first token that gets noise, padding not counted.
         positions: index of each token without padding, for the forward pass under way.
         axis: which dimension of the layer's output runs over tokens.
+        is_head: whether the layer comes after the decoder, where only the last tokens may be kept.
     """
 
     rows: Sequence[int]
     starts: Sequence[int]
     positions: TokenPositions
     axis: int
+    is_head: bool = False
+
+    def tokens(self, output: Tensor, layer: NormLayer) -> NDArray[np.int64]:
+        """Index of each token of a layer's output, shape (rows, tokens).
+
+        Raises:
+            UserError: if these are others than the model was given.
+        """
+        given, count = self.positions.current, output.shape[self.axis]
+        if count == given.shape[1] or (self.is_head and count < given.shape[1]):
+            return given[:, given.shape[1] - count :]
+        raise UserError(
+            "noise: token, and noise_from=generation, need the place of every token, but "
+            f"{layer.name} was given {count} of them where the model was given {given.shape[1]}; "
+            "use noise=sequence and noise_from=prompt"
+        )
 
 
-def add_per_token(
+def per_token(
     shift: Callable[[int, int], NDArray[np.float32]], where: Where, layer: NormLayer
-) -> Hook:
-    """A hook that adds ``shift(member, token)`` at every token of a row from its start on.
+) -> Shift:
+    """Adds ``shift(member, token)`` at every token of a row from its start on.
 
     Args:
         shift: the bias of a member at a token, float32, shape (width,).
@@ -73,24 +133,24 @@ def add_per_token(
     none = np.zeros(layer.width, dtype=np.float32)
     rows = where.rows
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        tokens = where.positions.current
+    def added(output: Tensor) -> Tensor:
+        check_output(output, len(rows), layer)
+        tokens = where.tokens(output, layer)
         shifts = np.stack(
             [
                 np.stack([shift(member, int(t)) if t >= start else none for t in row])
                 for member, start, row in zip(rows, where.starts, tokens, strict=True)
             ]
         )  # (rows, tokens, width)
-        check_output(output, len(rows), layer)
         shape = [len(rows), *[1] * (output.ndim - 2), layer.width]
         shape[where.axis] = tokens.shape[1]
-        return output + torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
+        return torch.from_numpy(shifts).to(output.device, output.dtype).view(shape)
 
-    return hook
+    return added
 
 
-def add_from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Hook:
-    """A hook that adds ``shifts[i]`` to row i of the layer's output, from its start on.
+def from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Shift:
+    """Adds ``shifts[i]`` to row i of the layer's output, from its start on.
 
     Args:
         shifts: float32, shape (rows, width).
@@ -100,16 +160,16 @@ def add_from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Hook:
     rows = len(where.rows)
     starts = np.asarray(where.starts)[:, None]
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    def added(output: Tensor) -> Tensor:
         check_output(output, rows, layer)
-        tokens = where.positions.current
+        tokens = where.tokens(output, layer)
         mask = torch.from_numpy(tokens >= starts).to(output.device, output.dtype)
         per_token, per_row = [rows, *[1] * (output.ndim - 1)], [rows, *[1] * (output.ndim - 1)]
         per_token[where.axis], per_row[-1] = tokens.shape[1], layer.width
         given = shifts.to(output.device, output.dtype)
-        return output + mask.view(per_token) * given.view(per_row)
+        return mask.view(per_token) * given.view(per_row)
 
-    return hook
+    return added
 
 
 def check_output(output: Tensor, rows: int, layer: NormLayer) -> None:
@@ -132,10 +192,9 @@ class TokenPositions:
     padding), else from the position ids, else counted on from the cache.
     """
 
-    def __init__(self, model: nn.Module, rows: int) -> None:
+    def __init__(self, decoder: nn.Module, rows: int) -> None:
         self.current: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)  # (rows, tokens)
         self._rows = rows
-        decoder = getattr(model, "base_model", model)
         self.remove = decoder.register_forward_pre_hook(self._enter, with_kwargs=True).remove
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
@@ -163,15 +222,27 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
             "use noise=sequence and noise_from=prompt"
         )
     cache = cache_in(kwargs)
+    if cache is None:
+        cache = next((kwargs[name] for name in kwargs if _is_state(name, kwargs[name])), None)
     try:
         start = 0 if cache is None else int(cache.get_seq_length())
-    except (AttributeError, ValueError) as error:  # a state-space model's, or an older format
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # a state-space model's, or an older format
         raise UserError(
             "noise: token, and noise_from=generation, need the place of every token, but this "
             f"model keeps its state without counting them ({type(cache).__name__}); use "
             "noise=sequence and noise_from=prompt"
         ) from error
     return torch.arange(start, start + length).expand(rows, length)
+
+
+def _is_state(name: str, value: Any) -> bool:
+    """Whether an argument carries what was read before, by a name of the model's own."""
+    named = re.search(r"(^|_)(past|mems|states?)(_|$)", name) and not name.startswith("encoder")
+    return bool(named) and value is not None and not isinstance(value, bool)
 
 
 def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
@@ -182,7 +253,11 @@ def token_axes(model: nn.Module, layers: Sequence[NormLayer]) -> list[int]:
     """
     modules = [layer.module for layer in layers]
     for length in _PROBE_LENGTHS:
-        shapes = output_shapes(model, modules, PROBE_ROWS, length)
+        seen = probe.calls(model, modules, probe.ROWS, length)
+        shapes = [
+            call.outputs[layer.part or 0] if call else ()
+            for call, layer in zip(seen, layers, strict=True)
+        ]
         fits = [[axis for axis, size in enumerate(shape) if size == length] for shape in shapes]
         if all(len(axes) == 1 for axes in fits):
             return [axes[0] for axes in fits]

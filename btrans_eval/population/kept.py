@@ -73,14 +73,25 @@ def weights_of(model: nn.Module, tokenizer: Any) -> Weights | None:
     )
 
 
-def key(weights: Weights, text: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a measurement is kept under."""
+def key(
+    weights: Weights,
+    text: str | None,
+    settings: Mapping[str, Any],
+    unusual: Mapping[str, list[str]],
+) -> dict[str, Any]:
+    """What a measurement is kept under.
+
+    Args:
+        unusual: of the model's `norms.Survey`; a release that did not know of it measured
+            another noise.
+    """
     whole = shipped_text() if text is None else text
     return {
         "scheme": [SCHEME, NOISE_SCHEME],
         **{name: value for name, value in asdict(weights).items() if value is not None},
         "text": hashlib.sha256(whole.encode()).hexdigest(),
         **settings,
+        **({"placement": dict(unusual)} if unusual else {}),
     }
 
 

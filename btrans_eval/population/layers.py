@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -48,48 +49,65 @@ def equal(
         sigma: at which ``alone`` was measured.
         alone: KL of each layer.
 
+    A layer whose sigma would be so large that it has no influence by the measure of `balance`,
+    beside the one that needs the smallest, gets 0.
+
     Raises:
-        UserError: if a layer does not get there.
+        UserError: if another layer does not get there.
     """
     found: dict[str, float] = {}
+    failed: dict[str, UserError] = {}
+
+    def measure(name: str, own: float) -> Divergence:
+        return by_layer(population, yardstick, {name: own})[name]
+
     for name in tqdm(alone, desc="Each layer at equal KL"):
-
-        def at(own: float, name: str = name) -> Divergence:
-            return by_layer(population, yardstick, {name: own})[name]
-
         start = sigma * math.sqrt(EQUAL_KL / max(alone[name], _LEAST))
         try:
-            own, seen, _ = search(at, EQUAL_KL, start)
+            own, seen, _ = search(functools.partial(measure, name), EQUAL_KL, start)
+            found[name] = own * math.sqrt(EQUAL_KL / seen.mean_kl)
         except UserError as error:
+            failed[name] = error
+    most = min(found.values(), default=0.0) * math.sqrt(EQUAL_KL / _LEAST)
+    for name, reason in failed.items():
+        if not found or not measure(name, most).mean_kl <= EQUAL_KL:
             raise UserError(
                 "prior: balanced needs the influence of every layer, but noise in "
-                f"{name} alone: {error}"
-            ) from None
-        found[name] = own * math.sqrt(EQUAL_KL / seen.mean_kl)
-    return found
+                f"{name} alone: {reason}"
+            )
+    return {name: found[name] if found.get(name, most) < most else 0.0 for name in alone}
 
 
 def balance(kls: Mapping[str, float]) -> dict[str, float]:
     """By layer, what sigma is multiplied by so that every layer alone has the same KL.
 
-    1 / sqrt(KL) of each layer, divided by their geometric mean.
+    1 / sqrt(KL) of each layer, divided by their geometric mean; 0 for a layer without influence.
 
     Args:
         kls: of each layer alone, all at one sigma.
 
     Raises:
-        UserError: if a layer has no influence that could be measured.
+        UserError: if a KL is no number, or no layer has an influence that could be measured.
     """
     for name, kl in kls.items():
-        if not kl > _LEAST:
-            raise UserError(
-                f"prior: balanced needs the influence of every layer, but noise in {name} alone "
-                f"changes nothing that can be measured (KL {kl:.1g}); leave it out with norms="
-            )
-    return centered({name: 1 / math.sqrt(kl) for name, kl in kls.items()})
+        if math.isnan(kl):
+            raise UserError(f"prior: balanced: noise in {name} alone gives no finite output")
+    return centered({name: 1 / math.sqrt(kl) if kl > _LEAST else 0.0 for name, kl in kls.items()})
 
 
 def centered(sigmas: Mapping[str, float]) -> dict[str, float]:
-    """Sigmas divided by their geometric mean."""
-    center = math.fsum(map(math.log, sigmas.values())) / len(sigmas)
-    return {name: math.exp(math.log(each) - center) for name, each in sigmas.items()}
+    """Sigmas divided by the geometric mean of those that are not 0.
+
+    Raises:
+        UserError: if all are.
+    """
+    logs = [math.log(each) for each in sigmas.values() if each]
+    if not logs:
+        raise UserError(
+            "prior: balanced needs the influence of the layers, but noise in none of them alone "
+            "changes anything that can be measured; use prior=isotropic"
+        )
+    center = math.fsum(logs) / len(logs)
+    return {
+        name: math.exp(math.log(each) - center) if each else 0.0 for name, each in sigmas.items()
+    }

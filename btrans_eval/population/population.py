@@ -27,18 +27,21 @@ from btrans_eval.config import (
 )
 from btrans_eval.errors import UserError
 from btrans_eval.population import noise as noises
-from btrans_eval.population import priors
+from btrans_eval.population import priors, probe
 from btrans_eval.population.hooks import (
-    Hook,
+    Adding,
+    Shift,
     TokenPositions,
     Where,
-    add_from_start,
-    add_per_row,
-    add_per_token,
+    from_start,
     guard_generate,
+    per_row,
+    per_token,
+    refuse_call,
     token_axes,
 )
-from btrans_eval.population.norms import NormLayer, find_norms, unwrap
+from btrans_eval.population.norms import NormLayer, survey, unwrap
+from btrans_eval.population.notes import notes_of
 from btrans_eval.population.priors import LayerNoise
 
 _BOUND: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -108,7 +111,8 @@ class Population:
                 "encoder-decoder; choose a causal language model"
             )
         self._refuse_bound()
-        self.layers: tuple[NormLayer, ...] = tuple(find_norms(model, norms))
+        self._survey = survey(model, norms)
+        self.layers: tuple[NormLayer, ...] = self._survey.layers
         if self.sigma is None:
             found = priors.read(self.prior, self.layers)
         else:
@@ -117,6 +121,7 @@ class Population:
             found = [LayerNoise(self.mu, self.sigma * factor) for factor in factors]
         needs_axes = noise == "token" or noise_from == "generation"
         self._token_axes = token_axes(self._model, self.layers) if needs_axes else []
+        self._decoder = probe.entry(self._model) if needs_axes else self._model
         self._set_noise(found)
 
     def _set_noise(self, found: Sequence[LayerNoise]) -> None:
@@ -151,6 +156,16 @@ class Population:
         return np.array([float(np.sqrt(np.mean(np.square(n.sigma)))) for n in self.layer_noise])
 
     @property
+    def notes(self) -> list[str]:
+        """What carries no noise though it is a norm, one sentence each; empty for most models."""
+        silent = [
+            layer.name
+            for layer, noise in zip(self.layers, self.layer_noise, strict=True)
+            if noise.is_none and not self.is_stock
+        ]
+        return notes_of(self._survey, silent)
+
+    @property
     def is_stock(self) -> bool:
         """Whether every member is the unperturbed model."""
         return all(noise.is_none for noise in self.layer_noise)
@@ -164,7 +179,7 @@ class Population:
     def digest(self) -> str:
         """Hex digest of the noise as resolved: its mode, mu, and sigma of each layer by name."""
         layers = [
-            [layer.name, layer.width, noise.facts()]
+            [layer.name, layer.width, noise.facts(), *["before the gate"] * layer.is_gated]
             for layer, noise in zip(self.layers, self.layer_noise, strict=True)
         ]
         mode = self.noise if self.noise_from == "prompt" else [self.noise, self.noise_from]
@@ -229,33 +244,35 @@ class Population:
 
     def _attach(self, stack: ExitStack, rows: tuple[int, ...], first: Sequence[int] | None) -> None:
         stack.callback(guard_generate(self._model))
-        positions = TokenPositions(self._model, len(rows)) if self._token_axes else None
+        positions = TokenPositions(self._decoder, len(rows)) if self._token_axes else None
         if positions is not None:
             stack.callback(positions.remove)
         starts = [0] * len(rows) if first is None else list(first)
         for index, layer in enumerate(self.layers):
             if self.layer_noise[index].is_none:
                 continue
-            hook = self._hook(index, layer, rows, starts, positions)
-            stack.callback(layer.module.register_forward_hook(hook).remove)
+            hook = Adding(self._shift(index, layer, rows, starts, positions), layer)
+            handle = layer.module.register_forward_hook(hook, with_kwargs=True)
+            stack.callback(handle.remove)
+        for name, module in self._survey.unreached.items():
+            stack.callback(module.register_forward_hook(refuse_call(name)).remove)
 
-    def _hook(
+    def _shift(
         self,
         index: int,
         layer: NormLayer,
         rows: tuple[int, ...],
         starts: Sequence[int],
         positions: TokenPositions | None,
-    ) -> Hook:
-        if self.noise == "token" and positions is not None:
-            where = Where(rows, starts, positions, self._token_axes[index])
-            return add_per_token(functools.partial(self._token_shift, index), where, layer)
+    ) -> Shift:
+        where = None
+        if positions is not None:
+            is_head = layer.module not in set(self._decoder.modules())
+            where = Where(rows, starts, positions, self._token_axes[index], is_head)
+            if self.noise == "token":
+                return per_token(functools.partial(self._token_shift, index), where, layer)
         shifts = torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
-        if positions is None:
-            return add_per_row(shifts, layer)
-        return add_from_start(
-            shifts, Where(rows, starts, positions, self._token_axes[index]), layer
-        )
+        return per_row(shifts, layer) if where is None else from_start(shifts, where, layer)
 
     def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:
         return self.shift(member, layer, token)

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from btrans_eval.errors import UserError
-from btrans_eval.population.norms import NormLayer, gain_rms
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import NormLayer
 
 Floats = NDArray[np.float64]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from btrans_eval.config import AUTO, PopulationConfig
@@ -15,10 +16,16 @@ def needs_measuring(config: PopulationConfig) -> bool:
     return config.sigma == AUTO or (config.prior == "balanced" and bool(config.sigma))
 
 
-def recall(weights: Weights, config: PopulationConfig) -> Resolved | None:
-    """What `resolve` gives from what was measured before, without the model; None: nothing was."""
+def recall(
+    weights: Weights, config: PopulationConfig, unusual: Mapping[str, list[str]]
+) -> Resolved | None:
+    """What `resolve` gives from what was measured before, without the model; None: nothing was.
+
+    Args:
+        unusual: of the `norms.Survey` of the model or its outline.
+    """
     settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
-    facts, scales = key(weights, None, settings), None
+    facts, scales = key(weights, None, settings, unusual), None
     if config.prior == "balanced":
         measured = cache.read({**facts, **(EQUAL_LAYERS if weights.is_half else LAYERS)})
         if measured is None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from btrans_eval.population.hooks import add_per_row
+from btrans_eval.population.hooks import Adding, per_row
 from btrans_eval.population.population import Population
 
 
@@ -29,8 +29,9 @@ class BayesianBiasWrapper(nn.Module):
         index = [found.name for found in population.layers].index(layer)
         self.norm = population.layers[index].module
         shifts = [torch.from_numpy(population.shift(member, index)) for member in rows]
-        self._add = add_per_row(torch.stack(shifts), population.layers[index])
+        where = population.layers[index]
+        self._add = Adding(per_row(torch.stack(shifts), where), where)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The norm's output with row i shifted by the bias of its member."""
-        return self._add(self.norm, args, self.norm(*args, **kwargs))
+        return self._add(self.norm, args, kwargs, self.norm(*args, **kwargs))

@@ -144,7 +144,7 @@ def _matrix(task: Task, arm: str, kind: str) -> list[Picture]:
         shown = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
         bar = drawn.colorbar(shown, ax=axes, format=PercentFormatter(1))
         bar.set_label("share of questions with the same answer")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)  # type: ignore[operator]  # stubs
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=16))
         axes.set(xlabel=noun(kind), ylabel=noun(kind))

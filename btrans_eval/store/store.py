@@ -238,7 +238,9 @@ class Verdicts(MutableMapping[tuple[str, str, str], "bool | None"]):
         return self._here[pair]
 
     def __contains__(self, pair: object) -> bool:
-        return pair in self._here or any(self._store._rows("verdicts", [self._key(pair)]))  # type: ignore[arg-type]
+        if not isinstance(pair, tuple):
+            return False
+        return pair in self._here or any(self._store._rows("verdicts", [self._key(pair)]))
 
     def __setitem__(self, pair: tuple[str, str, str], equal: bool | None) -> None:
         self._here[pair] = equal

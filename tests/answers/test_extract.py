@@ -30,9 +30,9 @@ def test_text(text: str, expected: str | None) -> None:
     assert extract(text, "text") == expected
 
 
-def test_scheme_one() -> None:
+def test_scheme_two() -> None:
     """Raise the number, and add a line to the CHANGELOG, whenever an expected value changes."""
-    assert module.ANSWERS_SCHEME == 1
+    assert module.ANSWERS_SCHEME == 2
     assert KINDS == ("letter", "integer", "number", "latex", "text")
 
 

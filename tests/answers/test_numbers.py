@@ -6,6 +6,112 @@ import pytest
 
 from btrans_eval.answers.extract import extract
 
+# A labelled number is the number, and no later one of its sentence.
+LABELLED: list[tuple[str, str | None]] = [
+    ("Final answer: 7 (rounded to 2 decimals)", "7"),
+    ("Answer: 7 apples (2 boxes of 4)", "7"),
+    ("**Answer:** 7, because 3 of 4 are gone", "7"),
+    ("Answer: $7 (that is 3 less than $10).", "7"),
+    ("Answer: 7. She has 3 left over.", "7"),
+    ("Answer: 7, which is 3 less than 10", "7"),
+    ("Answer: 7 (since 3 + 4 = 7)", "7"),
+    ("Answer: __7__ for 3 weeks", "7"),
+    ("Answer: £7", "7"),
+    ("Answer: approximately 7 km", "7"),
+    ("Answer: about 7", "7"),
+    ("Answer: ~7", "7"),
+    ("Answer: *7*", "7"),
+    ("Answer: 7/10", "0.7"),
+    ("Answer: 7 %", "7"),
+    ("Answer - 42", "42"),
+    ("Answer – 42", "42"),
+    ("Answer — 42", "42"),
+    ("Final answer — 42 dollars", "42"),
+    ("Answer = 42", "42"),
+    ("Answer: -42", "-42"),
+    ("Answer: –42", "-42"),
+    # a calculation gives its last side
+    ("Answer: 3 + 4 = 7", "7"),
+    ("Answer: 3 + 4 = 7 apples", "7"),
+    ("Answer: 3 + 4 = 7 apples.", "7"),
+    ("Answer: She has 3 + 4 = 7", "7"),
+    # what begins with words is no number with a label; one number alone can only be meant
+    ("Answer: On day 3 she has 12", None),
+    ("Answer: On day 3 she has 12 left.", None),
+    ("Final Answer: The total is 12 dollars for 3 days", None),
+    ("Answer: In 2 boxes of 4 there are 8.", None),
+    ("**Answer:** Janet makes $18 every day.", "18"),
+    ("Answer: She has 12 eggs.", "12"),
+    ("Answer: There are 15 trees. Then 6 more make 21.", "21"),
+    # nothing
+    ("Answer: 3 + 4 = 7 apples in 2 boxes", None),
+    ("Answer: about $7 in 3 days", None),
+    ("Answer: 7 out of 10", None),
+    ("Answer: 7 of the 9 eggs", None),
+    ("Answer: 7 or 8", None),
+    ("Answer: 7 to 8", None),
+    ("Answer: 7-10", None),
+    ("Answer: 7, 8", None),
+    ("Answer: 7 hours 30 minutes", None),
+    ("Answer: 7 dollars and 50 cents", None),
+    ("Answer: 7 times 3", None),
+    ("Answer: 7 more than 3", None),
+]
+
+# One sign for every dash that stands for a minus, one width, one blank.
+FOLDED: list[tuple[str, str | None]] = [
+    *(
+        (f"x = {dash}5", "-5")
+        for dash in "-\u2010\u2011\u2012\u2013\u2014\u2212\ufe58\ufe63\uff0d\u207b"
+    ),
+    *(
+        (f"({dash}5)", "-5")
+        for dash in "-\u2010\u2011\u2012\u2013\u2014\u2212\ufe58\ufe63\uff0d\u207b"
+    ),
+    *(
+        (f"She needs 10{dash}12 eggs", None)
+        for dash in "-\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"
+    ),
+    *((f"because of COVID{dash}19", None) for dash in "-\u2010\u2011\uff0d"),
+    *((f"It costs {dash}$5", "-5") for dash in "-\u2010\u2013\u2212"),
+    ("It is \uff14\uff12", "42"),
+    ("It is \U0001d7d2\U0001d7d0", "42"),
+    ("It is 1\u2009234", "1234"),
+    ("It is 1\u00a0234\u00a0567", "1234567"),
+    ("The answer is\u00a042", "42"),
+    ("It is 4\u200b2", "42"),
+    ("the answer is 42。", "42"),
+    ("– 5 apples and then 6", "6"),
+    ("It is 10⁻⁵", None),
+    ("It is 10⁵", None),
+    ("It is 12 m²", "12"),
+    ("It costs 12 €.", "12"),
+    ("The answer is 12 m².", "12"),
+    ("\\boxed{12 €}", "12"),
+    ("\\boxed{12 m²}", "12"),
+    ("\\boxed{12\\,\\text{m}^2}", "12"),
+    ("\\boxed{5!}", None),
+    ("The answer is 5!", "5"),
+]
+
+# Several answers are no answer.
+SEVERAL: list[tuple[str, str | None]] = [
+    ("\\boxed{3} and \\boxed{4}", None),
+    ("\\boxed{3}, \\boxed{4}", None),
+    ("$\\boxed{3}$ or $\\boxed{4}$", None),
+    ("\\boxed{3}; \\boxed{4}", None),
+    ("\\boxed{3} & \\boxed{4}", None),
+    ("\\boxed{3} \\quad \\text{and} \\quad \\boxed{4}", None),
+    ("\\boxed{3} and \\boxed{3}", "3"),
+    ("\\boxed{3}, \\boxed{3.0}", "3"),
+    ("\\boxed{3} no, \\boxed{4}", "4"),
+    ("\\boxed{3}, but only \\boxed{4}", "4"),
+    ("\\boxed{3} so \\boxed{4}", "4"),
+    ("\\boxed{3}\n\nChecked: \\boxed{4}", "4"),
+    ("\\boxed{3}\n\n\\boxed{4}", "4"),
+    ("\\boxed{\\boxed{4}}", "4"),
+]
+
 INTEGERS: list[tuple[str, str | None]] = [
     ("\\boxed{70}", "70"),
     ("The answer is $\\boxed{070}$.", "70"),
@@ -208,7 +314,17 @@ def test_number(text: str, expected: str | None) -> None:
     assert extract(text, "number") == expected
 
 
+@pytest.mark.parametrize(("text", "expected"), LABELLED + FOLDED + SEVERAL)
+def test_number_with_labels_signs_and_boxes(text: str, expected: str | None) -> None:
+    assert extract(text, "number") == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), SEVERAL)
+def test_integer_of_several_boxes(text: str, expected: str | None) -> None:
+    assert extract(text, "integer") == expected
+
+
 def test_the_tables_are_long_enough() -> None:
-    for table in (INTEGERS, NUMBERS):
+    for table in (INTEGERS, NUMBERS, LABELLED, FOLDED):
         assert len(table) >= 40
         assert len({text for text, _ in table}) == len(table)

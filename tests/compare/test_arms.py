@@ -100,10 +100,9 @@ def test_pairs_are_of_equal_k_and_a_reference_meets_no_oracle(out):
 def test_again_from_the_resolved_file_nothing_is_generated_and_all_is_the_same(
     out, tmp_path, monkeypatch
 ):
-    from btrans_eval.model_adapters.hf import BTransHF
+    from btrans_eval.model_adapters.hf.engine import HFEngine
 
-    for name in ("_generate", "_flow"):
-        monkeypatch.setattr(BTransHF, name, lambda *a: pytest.fail("generated again"))
+    monkeypatch.setattr(HFEngine, "generate", lambda *a: pytest.fail("generated again"))
     before = comparison(out)
     store = ["--store", str(out / "responses.sqlite")]
     main(["compare", str(out / "compare.yaml"), "--output_path", str(tmp_path / "b"), "--no_report",
@@ -235,12 +234,12 @@ def test_questions_that_could_not_be_scored_make_the_exit_code_3(out, tmp_path, 
 
 
 def test_an_interrupted_comparison_ends_with_one_line(place, tmp_path, monkeypatch, capsys):
-    from btrans_eval.model_adapters.hf import BTransHF
+    from btrans_eval.model_adapters.hf.engine import HFEngine
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BTransHF, "_flow", interrupted)
+    monkeypatch.setattr(HFEngine, "generate", interrupted)
     with pytest.raises(SystemExit) as ended:
         command(place, tmp_path / "i", "--limit", "2")
     assert ended.value.code == 130

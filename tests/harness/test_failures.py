@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import lm_eval
 import pytest
 from canned import Canned, dataset
 from lm_eval.tasks import TaskManager
 
 from btrans_eval.answers import extract
+from btrans_eval.answers.equivalence import Judge
 from btrans_eval.answers.workers import Pool
+from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.harness import failures
-from btrans_eval.harness.judging import shared_judge
+from btrans_eval.harness import record
+from btrans_eval.harness.failures import Failures
 from btrans_eval.harness.views import view_tasks
 
 MANAGER = TaskManager()
@@ -33,9 +37,7 @@ def right(prompt: str) -> list[str]:
 
 
 def evaluate(task, monkeypatch, is_ours=True, repeats=None):
-    lm = Canned(right)
-    if is_ours:
-        lm.population_config = None  # what tells our model types from others
+    lm = ours() if is_ours else Canned(right)
     tasks = list(MANAGER.load([task])["tasks"].values())
     if repeats:
         view_tasks(tasks, repeats, encoder=None)
@@ -65,8 +67,9 @@ def test_extraction_that_fails_on_one_of_50_questions(gsm8k, monkeypatch):
     assert noted["failed_questions"] == {"btrans_gsm8k": 1}
     (example,) = noted["failed_examples"]
     assert example == {"task": "btrans_gsm8k", "doc_id": BAD, "error": "RecursionError: too deep"}
-    assert "1 question could not be scored and count" in failures.line()
-    assert "row 17 of btrans_gsm8k (RecursionError: too deep)" in failures.line()
+    line = record.current().finished.failures.line()
+    assert "1 question could not be scored and count" in line
+    assert "row 17 of btrans_gsm8k (RecursionError: too deep)" in line
     assert len(results["samples"]["btrans_gsm8k"]) == QUESTIONS
 
 
@@ -109,8 +112,7 @@ def stock_task(monkeypatch):
 
 
 def test_a_stock_tasks_own_metric_under_a_population(gsm8k, monkeypatch):
-    lm = Canned(right)
-    lm.population_config = None
+    lm = ours()
     results = lm_eval.simple_evaluate(
         lm, tasks=[stock_task(monkeypatch)], task_manager=MANAGER, bootstrap_iters=0
     )
@@ -120,8 +122,9 @@ def test_a_stock_tasks_own_metric_under_a_population(gsm8k, monkeypatch):
 
 
 def ours() -> Canned:
+    """A model with what tells our model types from others."""
     lm = Canned(right)
-    lm.population_config = None
+    lm.runner = SimpleNamespace(judge=Judge(), config=PopulationConfig(sigma=0))
     return lm
 
 
@@ -164,7 +167,8 @@ def test_a_question_whose_vote_failed_scores_0_whatever_is_returned(gsm8k, monke
     generate = lm.generate_until
 
     def voted(requests, **kwargs):
-        failures.note_vote(requests[3].task_name, requests[3].doc_id, ValueError("no vote"))
+        run = record.current()
+        run.failures.note_vote(requests[3].task_name, requests[3].doc_id, ValueError("no vote"))
         return generate(requests, **kwargs)
 
     lm.generate_until = voted
@@ -175,14 +179,11 @@ def test_a_question_whose_vote_failed_scores_0_whatever_is_returned(gsm8k, monke
 
 
 def test_failures_of_other_processes_are_counted():
-    failures.clear()
-    failures.note_vote("t", 1, ValueError("x"))
-    other = failures.taken()
-    failures.clear()
-    failures.note("t", 2, ValueError("y"))
-    failures.add(other)
-    assert failures.summary()["failed_questions"] == {"t": 2}
-    failures.clear()
+    other, ours = Failures(), Failures()
+    other.note_vote("t", 1, ValueError("x"))
+    ours.note("t", 2, ValueError("y"))
+    ours.add(other.taken())
+    assert ours.summary()["failed_questions"] == {"t": 2}
 
 
 def test_evaluate_called_directly_tells_too(gsm8k, monkeypatch):
@@ -201,15 +202,16 @@ def test_other_model_types_run_as_ever(gsm8k, monkeypatch):
 
 
 def test_a_run_begins_without_the_failures_of_the_last(gsm8k, monkeypatch):
-    failures.note("another", 3, ValueError("x"))
+    with record.begun() as run:
+        run.failures.note("another", 3, ValueError("x"))
     results = evaluate("btrans_gsm8k", monkeypatch)
     assert "failed_questions" not in results["config"].get("btrans_scores", {})
-    assert failures.line() is None
+    assert record.current().finished.failures.line() is None
 
 
 def test_rows_are_not_looked_up_while_nothing_fails(gsm8k, monkeypatch):
     """Looking one up goes through all rows, which would cost n squared."""
-    monkeypatch.setattr(failures, "_doc_id", lambda *a: pytest.fail("looked up"))
+    monkeypatch.setattr("btrans_eval.harness.failures._doc_id", lambda *a: pytest.fail("looked up"))
     task = MANAGER.load(["gsm8k_cot_zeroshot"])["tasks"]["gsm8k_cot_zeroshot"]
     assert run_stock(task)["results"]["gsm8k_cot_zeroshot"]["exact_match,strict-match"] == 1.0
 
@@ -259,12 +261,8 @@ def test_a_verification_that_hangs_or_dies(tmp_path, monkeypatch, act):
     dataset(tmp_path, "HuggingFaceH4/MATH-500", "test", rows)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workers, "_PROGRAM", PROGRAM.format(act=act))
-    judge = shared_judge()
+    judge = record.current().judge  # its processes are those of the runs within
     monkeypatch.setattr(judge, "pool", Pool(1, cpu_seconds=1.0, wall_seconds=0.5))
-    monkeypatch.setattr(judge, "undecided", 0)
-    monkeypatch.setattr(judge, "verdicts", {})
-    monkeypatch.setattr(judge, "_leaves", {})
-    monkeypatch.setattr(judge, "_counted", set())
     lm = Canned(lambda prompt: [f"\\boxed{{x^{{{prompt.split('Q')[1][:2]}}}+0*y}}"] * 16)
     task = next(iter(MANAGER.load(["btrans_math500"])["tasks"].values()))
     results = lm_eval.simple_evaluate(lm, tasks=[task], task_manager=MANAGER, bootstrap_iters=0)

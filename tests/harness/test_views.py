@@ -76,6 +76,102 @@ def test_no_vote_is_reported_where_no_answer_is_found(tmp_path, monkeypatch):
     assert found["exact_match:mean,none"] == 0
 
 
+# As humaneval_64: its metric gives pass@k for each k of its own that there are responses for.
+CODE_TASK = """
+task: toy_code
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{prompt}}"
+doc_to_target: "{{test}}\\ncheck({{entry_point}})"
+metric_list:
+  - metric: !function metric.pass_at_k
+    aggregation: mean
+    higher_is_better: true
+    k: [2, 4]
+generation_kwargs: {until: ["\\n"], do_sample: true, temperature: 0.5}
+repeats: 4
+filter_list:
+  - name: create_test
+    filter:
+      - function: custom
+        filter_fn: !function metric.build
+"""
+CODE_METRIC = """
+import json
+from pathlib import Path
+
+def pass_at_k(references, predictions, k=None):
+    right = sum(program.endswith("right") for program in predictions[0])
+    n = len(predictions[0])
+    fails = {each: float(right < 1) for each in k if n >= each}
+    return {f"pass@{each}": 1 - fails[each] for each in fails}
+
+def build(resps, docs):
+    return [[doc["prompt"] + r for r in resp] for resp, doc in zip(resps, docs)]
+"""
+
+
+def code_task(folder, metric=CODE_METRIC, task=CODE_TASK):
+    import json
+
+    rows = [{"prompt": f"def f{n}():", "test": "assert f()", "entry_point": "f"} for n in (0, 1)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "metric.py").write_text(metric)
+    (folder / "toy_code.yaml").write_text(task.replace("FOLDER", str(folder)))
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    loaded = list(manager.load(["toy_code"])["tasks"].values())
+    view_tasks(loaded, 4, encoder=None)
+    said = {"def f0():": [" right", " wrong", " wrong", " wrong"], "def f1():": [" wrong"] * 4}
+    lm = Canned(lambda prompt: said[prompt])
+    return lm_eval.simple_evaluate(lm, tasks=loaded, task_manager=manager, bootstrap_iters=0)
+
+
+def test_a_metric_with_k_of_its_own_judges_one_response_at_a_time(tmp_path, caplog):
+    results = code_task(tmp_path)
+    found = {k.split(",")[0]: v for k, v in results["results"]["toy_code"].items()}
+    assert found["pass@1"] == pytest.approx(1 / 8) == found["mean"]
+    assert found["pass@2"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found["pass@4"] == pytest.approx(1 / 2)
+    assert not [name for name in found if "maj@" in name or name.startswith("pass@1:")]
+    assert not {"answer_entropy", "tie_rate", "distinct_answers"} & found.keys()
+    said = results["config"]["btrans_scores"]["votes:toy_code:create_test"]
+    assert said == "every response is an answer of its own: no maj@k"
+    assert said in caplog.text
+
+
+def test_a_metric_that_gives_a_single_response_no_score_is_refused(tmp_path):
+    none = CODE_METRIC.replace("for each in fails}", "for each in fails if each > 1}")
+    with pytest.raises(UserError, match="toy_code cannot .* gives a single response no score"):
+        code_task(tmp_path, none)
+
+
+def test_the_best_of_k_errors_is_the_fewest(tmp_path):
+    task = CODE_TASK.replace("higher_is_better: true", "higher_is_better: false")
+    metric = CODE_METRIC.replace("pass_at_k", "errors").replace('f"pass@{each}"', '"errors"')
+    task = task.replace("pass_at_k", "errors").replace("[2, 4]", "[1]")
+    results = code_task(tmp_path, metric, task)
+    found = {k.split(",")[0]: v for k, v in results["results"]["toy_code"].items()}
+    # question 0 scores 1, 0, 0, 0, question 1 scores 0 throughout
+    assert found["errors:mean"] == pytest.approx(1 / 8)
+    assert found["errors:best@1"] == pytest.approx(1 / 8)
+    assert found["errors:best@4"] == found["errors:best@2"] == 0
+    assert not [name for name in found if "pass@" in name]
+
+
+def test_a_score_that_is_no_number_is_its_questions_failure(tmp_path):
+    nan = CODE_METRIC.replace(
+        "1 - fails[each]", "fails[each] if '1' in predictions[0][0] else float('nan')"
+    )
+    results = code_task(tmp_path, nan)
+    found = {k.split(",")[0]: v for k, v in results["results"]["toy_code"].items()}
+    assert found["mean"] == pytest.approx(1 / 2)  # question 0 counts as wrong, question 1 scores 1
+    scores = results["config"]["btrans_scores"]
+    assert scores["failed_questions"] == {"toy_code": 1}
+    assert "not a finite number" in scores["failed_examples"][0]["error"]
+
+
 class Task:
     """A stand-in with what a view looks at."""
 

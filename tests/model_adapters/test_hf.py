@@ -108,9 +108,9 @@ def test_first_is_member_0(checkpoint):
 def test_batches_hold_at_most_batch_size_rows_of_mixed_members(checkpoint, monkeypatch):
     lm = population_lm(checkpoint, members=3, batching="static")
     bound = []
-    members = lm._population.members
+    members = lm.runner.population.members
     monkeypatch.setattr(
-        lm._population, "members", lambda rows, _: bound.append(list(rows)) or members(rows)
+        lm.runner.population, "members", lambda rows, _: bound.append(list(rows)) or members(rows)
     )
     lm.generate_until(generation())
     assert bound == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
@@ -159,11 +159,11 @@ def test_the_search_for_a_batch_size_sees_the_unperturbed_model(checkpoint, monk
     model_call = HFLM._model_call
 
     def probe(self, inps, *args, **kwargs):
-        seen.append((self._bound_member, model_call(self, torch.ones((2, 8), dtype=torch.long))))
+        seen.append((self.engine._member, model_call(self, torch.ones((2, 8), dtype=torch.long))))
         return model_call(self, inps, *args, **kwargs)
 
     monkeypatch.setattr(HFLM, "_model_call", probe)
-    with lm._bound(1):
+    with lm.engine.answering(1):
         assert lm._detect_batch_size() == 2
     assert {member for member, _ in seen} == {None}
     assert all(torch.equal(logits, stock) for _, logits in seen)
@@ -252,7 +252,7 @@ def test_noise_from_generation_answers_as_its_members(checkpoint):
     tokens = lm.tokenizer("w10 w11 w12")["input_ids"]
     start = len(tokens) - 1
     for _ in range(6):
-        with lm._population.members([0], first=[start]):
+        with lm.runner.population.members([0], first=[start]):
             tokens.append(int(lm.model(torch.tensor([tokens])).logits[0, -1].argmax()))
     said = tokens[start + 1 :]
     end = next((place for place, token in enumerate(said) if token == 2), len(said))
@@ -316,7 +316,9 @@ def test_without_the_demo_model_it_says_what_to_install(monkeypatch):
 def say(monkeypatch, lm, texts):
     """Member m answers ``texts[m]``."""
     monkeypatch.setattr(
-        lm, "_flow", lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]]
+        lm.engine.generation,
+        "flow",
+        lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]],
     )
 
 
@@ -358,7 +360,7 @@ def test_text_is_cut_as_the_stock_model_type_cuts_it(checkpoint, arguments):
 
 
 def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
-    ending = population_lm(checkpoint)._ending(generation()[0])
+    ending = population_lm(checkpoint).engine.generation._ending(generation()[0])
     for tokens, count, truncated in [
         ([5, 9, 0, 0, 0, 0], 2, False),  # stopped by w9, then padding
         ([5, 9, 6, 7, 9, 8], 2, False),  # stopped by w9, while another row went on
@@ -400,8 +402,10 @@ def test_a_batch_size_is_found_for_generation_too(checkpoint):
 def test_without_noise_one_sample_is_not_a_vote(checkpoint, monkeypatch):
     lm = population_lm(checkpoint, sigma=0.0, members=3, batching="static")
     rows = []
-    generate = lm._generate
-    monkeypatch.setattr(lm, "_generate", lambda batch: rows.extend(batch) or generate(batch))
+    generate = lm.engine.generation.static
+    monkeypatch.setattr(
+        lm.engine.generation, "static", lambda batch: rows.extend(batch) or generate(batch)
+    )
     lm.generate_until([*generation(PROMPTS[:2]), *generation(PROMPTS[2:], SAMPLED)])
     assert len(rows) == 4
 
@@ -430,13 +434,30 @@ def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop
     """A row goes on until its batch is done; what it says then must not count."""
     lm = population_lm(checkpoint, **own)
     token = {"<s>": 1, "w9": 9}[stop]
-    ending = lm._ending(generation(arguments={**GREEDY, "until": [stop], "max_gen_toks": 8})[0])
-    alone = ending.response([5, 6, token])
-    beside = ending.response([5, 6, token, 7, 11, 8, 12, 13])
-    assert (beside, beside.tokens, beside.truncated) == (alone, 3, False)
+    arguments = {**GREEDY, "until": [stop], "max_gen_toks": 9}
+    ending = lm.engine.generation._ending(generation(arguments=arguments)[0])
+    alone = ending.response([5, 11, 6, token])
+    beside = ending.response([5, 11, 6, token, 7, 11, 8, 12, 13])
+    assert (beside, beside.tokens, beside.truncated) == (alone, 4, False)
 
 
 def test_the_checkpoints_own_limit_truncates(checkpoint):
     lm = population_lm(checkpoint)
     lm.model.generation_config.max_new_tokens = 3
-    assert lm._ending(generation()[0]).response([5, 6, 7]).truncated is True
+    assert lm.engine.generation._ending(generation()[0]).response([5, 6, 7]).truncated is True
+
+
+def test_an_adapter_that_is_not_there_or_of_another_model_is_one_line(checkpoint, tmp_path):
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    with pytest.raises(UserError, match="peft: must be an adapter .* has no adapter_config.json"):
+        population_lm(checkpoint, peft=str(tmp_path / "nowhere"))
+    wider = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    wider.resize_token_embeddings(wider.config.vocab_size + 16)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=["embed_tokens"]
+    )
+    get_peft_model(wider, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="peft: must be an adapter of this model, but the weights"):
+        population_lm(checkpoint, peft=str(tmp_path / "adapter"))

@@ -15,10 +15,10 @@ from engine import GREEDY, PROMPTS, SAMPLED, cloned, generation, population_lm
 from transformers import DynamicCache
 
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters import hf_generation
-from btrans_eval.model_adapters.ending import Ending
-from btrans_eval.model_adapters.refill import Refill
-from btrans_eval.model_adapters.slots import ROOM, SlotLayer, Slots
+from btrans_eval.model_adapters.hf import generation as hf_generation
+from btrans_eval.model_adapters.hf.ending import Ending
+from btrans_eval.model_adapters.hf.refill import Refill
+from btrans_eval.model_adapters.hf.slots import ROOM, SlotLayer, Slots
 
 LONG = {"until": ["w9"], "max_gen_toks": 90, "do_sample": True, "temperature": 1.0}
 REPEATS = 6
@@ -39,7 +39,9 @@ def both(checkpoint, arguments=LONG, **own):
     own = {"members": 3, **own}
     refilled = population_lm(checkpoint, **own)
     for request in generation(arguments=arguments):
-        assert refilled._flows(request), "the test would compare static with itself"
+        assert refilled.engine.batching(request) == "refill", (
+            "the test would compare static with itself"
+        )
     static = said(population_lm(checkpoint, batching="static", **own), arguments)
     return static, said(refilled, arguments)
 
@@ -240,7 +242,8 @@ def test_a_response_is_done_at_the_first_token_that_ends_it():
             or "STOP" in decode(tokens[:length], False)
             or "c c" in decode(tokens[:length], False)
         )
-        fast = next(length for length in range(1, 13) if ending.is_done(tokens[:length]))
+        is_done = ending.watch()
+        fast = next(length for length in range(1, 13) if is_done(tokens[:length]))
         assert fast == slow
         ends.add(tokens[slow - 1])
     assert {99, 4, 6, 1} <= ends
@@ -304,7 +307,8 @@ def test_a_model_whose_positions_depend_on_the_longest_row_is_answered_static(
     config["rope_parameters"] |= rope
     file.write_text(json.dumps(config))
     with caplog.at_level(logging.WARNING):
-        assert not population_lm(path, members=3)._flows(generation(arguments=LONG)[0])
+        lm = population_lm(path, members=3)
+        assert lm.engine.batching(generation(arguments=LONG)[0]) == "static"
     assert "scales positions by the longest row" in caplog.text
 
 
@@ -315,7 +319,7 @@ def test_a_learned_prompt_is_answered_static_and_said(checkpoint, caplog):
     tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     lm._model = get_peft_model(lm.model, tuned)
     with caplog.at_level(logging.WARNING):
-        assert not lm._flows(generation(arguments=LONG)[0])
+        assert lm.engine.batching(generation(arguments=LONG)[0]) == "static"
     assert "learned prompt" in caplog.text
 
 
@@ -328,7 +332,7 @@ def test_an_adapter_that_begins_within_the_prompt_is_answered_static_and_said(ch
     )
     lm._model = get_peft_model(lm.model, begins)
     with caplog.at_level(logging.WARNING):
-        assert not lm._flows(generation(arguments=LONG)[0])
+        assert lm.engine.batching(generation(arguments=LONG)[0]) == "static"
     assert "begins at a place in the prompt" in caplog.text
 
 
@@ -349,8 +353,8 @@ def test_arguments_that_cannot_work_are_one_line_before_anything_is_generated(
     checkpoint, monkeypatch, arguments, line, batching
 ):
     lm = population_lm(checkpoint, members=3, batching=batching)
-    for name in ("_flow", "_generate"):
-        monkeypatch.setattr(lm, name, lambda *rows: pytest.fail("generated"))
+    for name in ("flow", "static"):
+        monkeypatch.setattr(lm.engine.generation, name, lambda *rows: pytest.fail("generated"))
     with pytest.raises(UserError, match=line):
         said(lm, {**LONG, **arguments})
 
@@ -368,8 +372,8 @@ def test_a_model_that_says_no_numbers_says_no_text(checkpoint, batching, argumen
 def test_greedy_stock_responses_are_those_of_static_batches(checkpoint):
     """Bit for bit what `hf` says, so its batches are `hf`'s too."""
     lm = population_lm(checkpoint, sigma=0.0)
-    assert not lm._flows(generation(arguments=GREEDY)[0])
-    assert lm._flows(generation(arguments=SAMPLED)[0])
+    assert lm.engine.batching(generation(arguments=GREEDY)[0]) == "static"
+    assert lm.engine.batching(generation(arguments=SAMPLED)[0]) == "refill"
 
 
 # ----------------------------------------------------------------------------- durability
@@ -388,7 +392,7 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
     path, other = str(tmp_path / "a.sqlite"), str(tmp_path / "b.sqlite")
     expected = said(population_lm(checkpoint, members=3, store=other))
     lm = population_lm(checkpoint, members=3, store=path)
-    stream, finished = lm._flow, []
+    stream, finished = lm.engine.generation.flow, []
 
     def killed(rows):
         for group in stream(rows):
@@ -398,14 +402,16 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
             if len(finished) > 7:
                 raise Killed
 
-    monkeypatch.setattr(lm, "_flow", killed)
+    monkeypatch.setattr(lm.engine.generation, "flow", killed)
     with pytest.raises(Killed):
         said(lm)
     assert 7 < len(finished) < len(expected)
     again = population_lm(checkpoint, members=3, store=path)
     begun = []
     monkeypatch.setattr(
-        again, "_flow", lambda rows, real=again._flow: begun.extend(rows) or real(rows)
+        again.engine.generation,
+        "flow",
+        lambda rows, real=again.engine.generation.flow: begun.extend(rows) or real(rows),
     )
     assert said(again) == expected
     assert len(begun) == len(expected) - len(finished)
@@ -416,18 +422,17 @@ def test_the_model_is_its_own_while_the_caller_has_the_turn(checkpoint):
     lm = population_lm(checkpoint, members=3)
     tokens = torch.tensor([[5, 6, 7]])
     stock = lm.model(tokens).logits
-    answers = lm._answer(*questions(lm))
+    answers = lm.runner._answering.answers(*questions(lm))
     for _ in range(5):
         next(answers)
         assert torch.equal(lm.model(tokens).logits, stock)
 
 
 def questions(lm):
-    from btrans_eval.harness.generation import is_sampled
     from btrans_eval.harness.plan import plan_questions
 
     requests = cloned(generation(PROMPTS, LONG, REPEATS))
-    return plan_questions(requests, lm.population_config, is_sampled), True
+    return plan_questions(requests, lm.population_config, lm.runner._is_sampled), True
 
 
 # ------------------------------------------------------------------------- out of memory
@@ -479,7 +484,7 @@ def test_auto_begins_with_what_fits_and_not_with_one(checkpoint, monkeypatch, ca
 
 
 def test_auto_counts_keys_and_values_of_a_row_at_its_longest(checkpoint, monkeypatch):
-    from btrans_eval.model_adapters import capacity
+    from btrans_eval.model_adapters.hf import capacity
 
     lm = population_lm(checkpoint)
     # 2 layers, keys and values, 2 heads of 8 float32
@@ -495,7 +500,7 @@ def test_auto_counts_keys_and_values_of_a_row_at_its_longest(checkpoint, monkeyp
 
 
 def test_auto_without_keys_and_values_begins_with_the_most():
-    from btrans_eval.model_adapters import capacity
+    from btrans_eval.model_adapters.hf import capacity
 
     config = transformers.MambaConfig(
         vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 import tiny_checkpoint
@@ -37,14 +38,14 @@ class Counted:
         self.lm = population_lm(checkpoint, store=path, **own)
         self.rows = 0
         self.batches = []
-        generate = self.lm._generate
+        generate = self.lm.engine.generation.static
 
         def counted(batch):
             self.rows += len(batch)
             self.batches.append([(r.question.request.args[0], r.draw) for r in batch])
             return generate(batch)
 
-        self.lm._generate = counted
+        self.lm.engine.generation.static = counted
 
     def run(self, prompts=PROMPTS, arguments=SAMPLED, repeats=REPEATS):
         return self.lm.generate_until(cloned(generation(prompts, arguments, repeats)))
@@ -82,14 +83,14 @@ def test_an_interrupted_run_goes_on_with_the_same_batches(checkpoint, path, tmp_
     undisturbed = Counted(checkpoint, str(tmp_path / "other.sqlite"))
     texts = undisturbed.run()
     first = Counted(checkpoint, path)
-    generate = first.lm._generate
+    generate = first.lm.engine.generation.static
 
     def killed(batch):
         if len(first.batches) == batches:
             raise Killed
         return generate(batch)
 
-    first.lm._generate = killed
+    first.lm.engine.generation.static = killed
     with pytest.raises(Killed):
         first.run()
     assert len(rows(path)) == 4 * batches
@@ -386,8 +387,8 @@ def test_auto_finds_the_harnesss_batches_of_loglikelihoods(checkpoint, path, mon
     expected = stock.loglikelihood(choices())
     ours = population_lm(checkpoint, sigma=0.0, store=path, **auto)
     calls, kept = counted_calls(ours), []
-    write = ours._shelf.write_likelihoods
-    ours._shelf.write_likelihoods = lambda *of: kept.append(len(of[1])) or write(*of)
+    write = ours.runner._shelf.write_likelihoods
+    ours.runner._shelf.write_likelihoods = lambda *of: kept.append(len(of[1])) or write(*of)
     assert ours.loglikelihood(choices()) == expected
     assert calls == shapes and calls[-2:] == [4, 1]
     assert len(kept) == 2
@@ -416,7 +417,7 @@ def test_a_loglikelihood_that_is_no_number_is_told(checkpoint, path):
 # ------------------------------------------------------------------------- out of memory
 def starved(lm, most: int):
     """The device has memory for ``most`` rows."""
-    generate = lm._generate
+    generate = lm.engine.generation.static
     sizes = []
 
     def limited(batch):
@@ -425,7 +426,7 @@ def starved(lm, most: int):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return generate(batch)
 
-    lm._generate = limited
+    lm.engine.generation.static = limited
     return sizes
 
 
@@ -454,7 +455,9 @@ def test_memory_for_not_even_one_row_is_one_line_and_keeps_what_was_done(checkpo
 
 def test_another_runtime_error_is_not_out_of_memory(checkpoint):
     lm = population_lm(checkpoint, batching="static")
-    lm._generate = lambda batch: (_ for _ in ()).throw(RuntimeError("shape mismatch"))
+    lm.engine.generation.static = lambda batch: (_ for _ in ()).throw(
+        RuntimeError("shape mismatch")
+    )
     with pytest.raises(RuntimeError, match="shape mismatch"):
         lm.generate_until(generation())
 
@@ -486,7 +489,7 @@ def test_odd_prompts_pass_through_the_store(checkpoint, path):
 def test_odd_responses_pass_through_the_store(checkpoint, path):
     odd = ["\U0001f600", "\u05e9\u05dc\u05d5\u05dd", "a\x00b", "", "'; DROP TABLE responses; --"]
     first = Counted(checkpoint, path)
-    first.lm._generate = lambda batch: [
+    first.lm.engine.generation.static = lambda batch: [
         Response(odd[int(r.question.request.args[0][2:])], 1, False) for r in batch
     ]
     prompts = [f"w1{n}" for n in range(len(odd))]
@@ -518,19 +521,13 @@ def test_a_prompt_that_cannot_be_tokenized_is_told_before_anything_is_generated(
 
 
 def test_verdicts_on_answers_are_kept(checkpoint, path):
-    from btrans_eval.harness.judging import shared_judge
-
-    lm = population_lm(checkpoint, store=path)
-    judge = shared_judge()
+    judge = population_lm(checkpoint, store=path).runner.judge
     assert judge.equal("x+1", "1+x", "latex") is True
     assert judge.equal("x+1", "x+2", "latex") is False
-    again = lm._shelf.store.verdicts("another release")
+    lm = population_lm(checkpoint, store=path)
+    again = lm.runner._shelf.store.verdicts("another release")
     assert not any(pair in again for pair in list(judge.verdicts))
-    population_lm(checkpoint, store=path)  # its verdicts are read from the file
-    judge._leaves.clear()
-    judge.pool.run = lambda pairs: pytest.fail("judged again")
-    try:
-        assert judge.equal("x+1", "1+x", "latex") is True
-        assert judge.equal("x+2", "x+1", "latex") is False
-    finally:
-        shared_judge.cache_clear()
+    judge = lm.runner.judge  # its verdicts are read from the file
+    judge.pool = SimpleNamespace(run=lambda pairs: pytest.fail("judged again"))
+    assert judge.equal("x+1", "1+x", "latex") is True
+    assert judge.equal("x+2", "x+1", "latex") is False

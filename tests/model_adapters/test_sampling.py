@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.sampling import Draw, RowByRow
+from btrans_eval.model_adapters.hf.sampling import Draw, RowByRow
 from btrans_eval.population.streams import Stream
 
 DRAWS = 24_000
@@ -219,12 +219,16 @@ def test_two_shares_give_what_one_process_gives(checkpoint, reference, batching)
         def wait(self):
             pass
 
+        def from_first(self, value):
+            return value
+
     found, sizes = {}, []
     for rank in (0, 1):
         lm = population_lm(checkpoint, members=2, batching=batching)
         lm._ranks = Alone(rank, 2)
+        lm.become(lm.population_config, None)
         parts = {}
-        lm._close_together = lambda questions, finished, parts=parts: (
+        lm.runner._close_together = lambda questions, finished, parts=parts: (
             parts.update(
                 {
                     (question.request.args[0], draw): text

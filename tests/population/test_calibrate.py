@@ -177,9 +177,9 @@ def test_the_demo_model_keeps_its_budget_on_other_text():
 
     lm = BTransHF(sigma="auto")
     said = lm.get_model_info()["btrans"]
-    assert said["calibration"]["budget"] == 0.05 and said["sigma"] == lm._population.sigma
+    assert said["calibration"]["budget"] == 0.05 and said["sigma"] == lm.runner.population.sigma
     assert said["calibration"]["evaluations"] <= 6 and said["calibration"]["tokens"] <= 1000
-    found = Yardstick(lm.model, lm.tokenizer, HELD_OUT.read_text()).measure(lm._population)
+    found = Yardstick(lm.model, lm.tokenizer, HELD_OUT.read_text()).measure(lm.runner.population)
     assert 0.05 / 1.5 <= found.mean_kl <= 0.05 * 1.5
 
 
@@ -310,8 +310,12 @@ def test_another_adapter_is_measured_anew(tokenizer):
 def test_balance_by_hand_and_without_influence():
     found = layers.balance({"a": 0.04, "b": 0.01})
     assert found == pytest.approx({"a": 0.5**0.5, "b": 2**0.5})
-    with pytest.raises(UserError, match="balanced .* noise in b alone changes nothing"):
-        layers.balance({"a": 0.04, "b": 0.0})
+    with_one = layers.balance({"a": 0.04, "none": 1e-8, "b": 0.01})
+    assert with_one == {**found, "none": 0.0}
+    with pytest.raises(UserError, match="balanced .* noise in none of them alone changes anything"):
+        layers.balance({"a": 0.0, "b": 1e-9})
+    with pytest.raises(UserError, match="balanced: noise in b alone gives no finite"):
+        layers.balance({"a": 0.04, "b": float("nan")})
 
 
 def test_models_that_cannot_be_measured(tokenizer):

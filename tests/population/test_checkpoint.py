@@ -11,7 +11,8 @@ from models import FAMILIES
 from btrans_eval.errors import UserError
 from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import Checkpoint, of_folder
-from btrans_eval.population.norms import find_norms, gain_rms
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import find_norms
 
 NAMES = [family.name for family in FAMILIES if not family.lora]
 

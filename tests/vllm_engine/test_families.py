@@ -16,10 +16,10 @@ def test_members_are_those_of_btrans_hf(family, tmp_path):
     checkpoint = small_checkpoints.save(tmp_path, family)
     lm = vllm_lm(checkpoint, prior="scaled", sigma=0.2)
     try:
-        assert len(lm._population.layers) == LAYERS[family]
+        assert len(lm.runner.population.layers) == LAYERS[family]
         other = population_lm(checkpoint, dtype="float32", max_length=256)
         other.become(lm.population_config, None)
-        assert lm._population.digest() == other._population.digest()
+        assert lm.runner.population.digest() == other.runner.population.digest()
         assert said(lm, PROMPTS, GREEDY) == said(other, PROMPTS, GREEDY)
         requests = [instance("loglikelihood", ("w5 w6", f" w{n}"), n) for n in (3, 14, 40)]
         assert [value for value, _ in lm.loglikelihood(requests)] == pytest.approx(

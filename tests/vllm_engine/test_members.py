@@ -9,11 +9,12 @@ import pytest
 import small_checkpoints
 import transformers
 from engine import PROMPTS, cloned, generation, instance, population_lm
+from thinking import CASES, END, LIMIT
 from vllm_lm import become, close, said, vllm_lm, words
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters.vllm_stock import StockVLLM
+from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
 GREEDY = {"until": ["w9", "w13 w56"], "max_gen_toks": 16, "do_sample": False}
 SAMPLED = {"until": [], "max_gen_toks": 8, "do_sample": True, "temperature": 1.0}
@@ -62,7 +63,7 @@ def scored(kind, texts):
 def test_members_are_those_of_btrans_hf(lm, checkpoint, own):
     become(lm, **own)
     other = hf_of(lm, checkpoint)
-    assert lm._population.digest() == other._population.digest()
+    assert lm.runner.population.digest() == other.runner.population.digest()
     assert said(lm, PROMPTS, GREEDY) == said(other, PROMPTS, GREEDY)
     requests = scored("loglikelihood", PAIRS)
     for (value, greedy), (expected, other_greedy) in zip(
@@ -112,7 +113,7 @@ def test_no_response_comes_from_another_members_cache(lm, checkpoint, monkeypatc
     arguments = {**GREEDY, "max_gen_toks": 8}
     expected = said(hf_of(lm, checkpoint), LONG, arguments)
     assert said(lm, LONG, arguments) == expected
-    engines, hold = lm._engines, lm._noise.hold
+    engines, hold = lm.engine._engines, lm._noise.hold
 
     def unsalted(population, member):
         hold(population, member)
@@ -139,10 +140,10 @@ def test_members_are_not_changed_while_a_request_runs(lm):
     lm.model.llm_engine.step()
     try:
         with pytest.raises(RuntimeError, match="did not empty its prefix cache"):
-            lm._noise.hold(lm._population, 2)
+            lm._noise.hold(lm.runner.population, 2)
     finally:
         lm.model.wait_for_completion(use_tqdm=False)
-    assert lm._noise.hold(lm._population, 2).endswith(":0:2")
+    assert lm._noise.hold(lm.runner.population, 2).endswith(":0:2")
 
 
 # ------------------------------------------------------------------------ sampling
@@ -160,7 +161,7 @@ def test_a_sample_depends_on_nothing_around_it(lm, monkeypatch):
     random.Random(1).shuffle(shuffled)
     assert by_draw(cloned(shuffled)) == together
     assert by_draw(cloned(generation(PROMPTS[1:2], SAMPLED, 6)))["w8"] == together["w8"]
-    monkeypatch.setattr(lm, "rows_at_once", 1)
+    monkeypatch.setattr(lm.engine.generation, "_rows_at_once", 1)
     assert by_draw(requests) == together
     become(lm, seed=1)
     assert by_draw(requests) != together
@@ -196,8 +197,8 @@ def test_a_killed_run_generates_what_is_missing_and_says_the_same(
 ):
     whole = said(lm, PROMPTS, arguments)
     become(lm, store=str(tmp_path / "responses.sqlite"))
-    monkeypatch.setattr(lm, "rows_at_once", 2)
-    generate, generated = lm._engines.generate, []
+    monkeypatch.setattr(lm.engine.generation, "_rows_at_once", 2)
+    generate, generated = lm.engine._engines.generate, []
 
     def stops(prompts, parameters, adapter):
         if len(generated) >= 6:
@@ -205,11 +206,11 @@ def test_a_killed_run_generates_what_is_missing_and_says_the_same(
         generated.extend(prompts)
         return generate(prompts, parameters, adapter)
 
-    monkeypatch.setattr(lm._engines, "generate", stops)
+    monkeypatch.setattr(lm.engine._engines, "generate", stops)
     with pytest.raises(Stop):
         said(lm, PROMPTS, arguments)
     monkeypatch.setattr(
-        lm._engines, "generate", lambda *each: generated.extend(each[0]) or generate(*each)
+        lm.engine._engines, "generate", lambda *each: generated.extend(each[0]) or generate(*each)
     )
     assert said(lm, PROMPTS, arguments) == whole
     assert len(generated) == 12
@@ -219,12 +220,12 @@ def test_a_killed_run_generates_what_is_missing_and_says_the_same(
 def test_members_loglikelihoods_are_stored(lm, tmp_path, monkeypatch):
     become(lm, store=str(tmp_path / "scores.sqlite"))
     first = lm.loglikelihood(scored("loglikelihood", PAIRS))
-    monkeypatch.setattr(lm._engines, "generate", lambda *each: pytest.fail("scored again"))
+    monkeypatch.setattr(lm.engine._engines, "generate", lambda *each: pytest.fail("scored again"))
     assert lm.loglikelihood(scored("loglikelihood", PAIRS)) == first
 
 
 def test_what_is_stored_names_the_engine_and_its_weights(lm):
-    facts = lm._engine_facts()
+    facts = lm.engine.facts()
     assert facts["engine"].startswith("vllm 0.32.") and len(facts["model"]) == 2
     assert facts["dtype"] == "torch.float32" and facts["seeds"] == 1
 
@@ -234,7 +235,7 @@ def test_what_is_stored_names_the_engine_and_its_weights(lm):
     [
         ("transformers", lambda lm, patch, _: patch.setattr(transformers, "__version__", "9.9.1")),
         ("switches", lambda lm, patch, _: patch.setenv("VLLM_USE_V2_MODEL_RUNNER", "0")),
-        ("adapter", lambda lm, patch, folder: patch.setattr(lm, "_adapter_path", folder)),
+        ("adapter", lambda lm, patch, folder: patch.setattr(lm.engine, "_adapter", folder)),
         ("think_end_token", lambda lm, patch, _: patch.setattr(lm, "think_end_token", "w9")),
         ("max_length", lambda lm, patch, _: patch.setattr(lm, "_max_length", 99)),
         ("arguments", lambda lm, patch, _: patch.setitem(lm.model_args, "block_size", 8)),
@@ -242,9 +243,9 @@ def test_what_is_stored_names_the_engine_and_its_weights(lm):
     ],
 )
 def test_what_responses_depend_on_is_part_of_their_key(lm, monkeypatch, tmp_path, name, change):
-    before = lm._engine_facts()
+    before = lm.engine.facts()
     change(lm, monkeypatch, str(tmp_path))
-    after = lm._engine_facts()
+    after = lm.engine.facts()
     assert [key for key in before if before[key] != after[key]] == [name]
 
 
@@ -260,7 +261,41 @@ def test_a_response_cut_while_thinking_is_truncated(lm, monkeypatch):
         output = types.SimpleNamespace(
             text=text, token_ids=[5, 6], finish_reason=reason, stop_reason="x"
         )
-        assert lm._response(output, ["\n\n"]).truncated == truncated
+        assert lm.engine.generation._response(output, ["\n\n"]).truncated == truncated
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_response_of_a_thinking_model_is_btrans_hfs(lm, monkeypatch, case):
+    """What vLLM says goes on to the end token or the limit."""
+    monkeypatch.setattr(lm, "think_end_token", END)
+    monkeypatch.setattr(lm, "enable_thinking", None if case.may_think else False)
+    words = [*case.said.split(), *["w5"] * LIMIT][:LIMIT]
+    ended = "</s>" in words
+    words = words[: words.index("</s>") + 1] if ended else words
+    output = types.SimpleNamespace(
+        text=" ".join(words[: len(words) - ended]),
+        token_ids=lm.tokenizer.convert_tokens_to_ids(words),
+        finish_reason="stop" if ended else "length",
+        stop_reason=None,
+    )
+    response = lm.engine.generation._response(output, [*dict.fromkeys([*case.until, "</s>"])])
+    assert (str(response), response.tokens) == (case.text, case.tokens)
+    assert response.truncated == case.truncated
+
+
+@pytest.mark.parametrize(
+    "end, until",
+    [("w44", ["w13", "w56", "w3"]), ("w13", ["w44 w", "w5", "w20"]), ("w5 w", ["w9", "w1"])],
+    ids=str,
+)
+def test_thinking_members_are_those_of_btrans_hf(lm, checkpoint, monkeypatch, end, until):
+    arguments = {**GREEDY, "until": until, "max_gen_toks": 40}
+    monkeypatch.setattr(lm, "think_end_token", end)
+    other = hf_of(lm, checkpoint, think_end_token=end)
+    ours = said(lm, PROMPTS, arguments)
+    assert ours == said(other, PROMPTS, arguments)
+    assert ours != said(hf_of(lm, checkpoint), PROMPTS, arguments)
+    assert {truncated for _, _, truncated in ours} == {True, False}
 
 
 def test_a_continuation_longer_than_the_context_is_refused_and_not_scored_in_part(lm, checkpoint):
@@ -312,6 +347,16 @@ def test_what_was_used_stands_in_the_results(lm):
 
 
 # ---------------------------------------------------------------------- without noise
+# the model itself says to PROMPTS
+#   w56 w48 w35 w61 w18 w48 w52 w53 w19 w12
+#   w61 w19 w9 w61 w27 w30 w52 w28 w48 w5 w40 w7 w52 w25 w18 w44 w54 w19 w25 w48 w27 w22 w42 w47
+#   w21 w58 w38 w3 w20 w42 w27 w34 w40 w9 w16 w63 w31 w31 w40 w5 w18 w60 w52 w5 w18 w9 w20 …
+#   w63 w32 w32 w32 w32 w32
+STOPS_INSIDE = {"until": ["w19", "w18"], "max_gen_toks": 40, "do_sample": False}
+STOP_BETWEEN = {**STOPS_INSIDE, "until": ["w48"]}
+"""In the thoughts, in the answer, and after that it thinks again: the harness's takes the last."""
+
+
 def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
     close(engine)  # the last test of this engine: two of them need twice the memory
     quiet = vllm_lm(checkpoint, sigma=0.0)
@@ -321,6 +366,9 @@ def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
         values = quiet.loglikelihood(scored("loglikelihood", PAIRS))
         documents = scored("loglikelihood_rolling", [(" ".join(PROMPTS),)])
         rolling = quiet.loglikelihood_rolling(documents)
+        quiet.think_end_token = "w52"
+        thought = quiet.generate_until(generation(PROMPTS, STOPS_INSIDE))
+        (twice,) = quiet.generate_until(generation(PROMPTS[1:2], STOP_BETWEEN))
         with pytest.raises(UserError, match="sigma: vLLM was started without noise"):
             quiet.become(PopulationConfig(sigma=0.1), None)
     finally:
@@ -333,5 +381,9 @@ def test_without_noise_every_request_is_stock_vllms(engine, checkpoint):
         assert repeated == [text for text in texts for _ in range(2)]
         assert values == stock.loglikelihood(scored("loglikelihood", PAIRS))
         assert rolling == stock.loglikelihood_rolling(documents)
+        stock.think_end_token = "w52"
+        assert thought == stock.generate_until(generation(PROMPTS, STOPS_INSIDE))
+        (other,) = stock.generate_until(generation(PROMPTS[1:2], STOP_BETWEEN))
+        assert (words(twice), words(other)) == ("w28", "w25 w18 w44 w54 w19 w25")
     finally:
         close(stock)

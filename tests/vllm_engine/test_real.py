@@ -41,7 +41,7 @@ def vllm(checkpoint):
 def first_gap(hf, member, prompt, tokens) -> float:
     """How far the first token that btrans-hf would not have chosen lies below its choice."""
     fed = torch.tensor([prompt + tokens[:-1]])
-    with hf._population.members([member]), torch.no_grad():
+    with hf.runner.population.members([member]), torch.no_grad():
         logits = hf.model(fed).logits[0, len(prompt) - 1 :]
     chosen = logits.gather(1, torch.tensor(tokens)[:, None])[:, 0]
     gaps = logits.max(1).values - chosen
@@ -49,20 +49,21 @@ def first_gap(hf, member, prompt, tokens) -> float:
 
 
 def test_the_same_member_says_the_same_in_both_engines(hf, vllm, monkeypatch):
-    assert hf._population.digest() == vllm._population.digest()
+    assert hf.runner.population.digest() == vllm.runner.population.digest()
     asked = [
         hf.apply_chat_template([{"role": "user", "content": row["question"]}])
         for row in real_model.rows(PROMPTS)
     ]
     outputs = []
-    generate = vllm._engines.generate
+    generate = vllm.engine._engines.generate
 
     def watched(prompts, parameters, adapter):
         found = generate(prompts, parameters, adapter)
-        outputs.extend((vllm._bound_member, each) for each in found)
+        member = int(vllm._noise._held.rpartition(":")[2])  # the end of the salt
+        outputs.extend((member, each) for each in found)
         return found
 
-    monkeypatch.setattr(vllm._engines, "generate", watched)
+    monkeypatch.setattr(vllm.engine._engines, "generate", watched)
     requests = generation(asked, GREEDY, MEMBERS)
     ours = vllm.generate_until(cloned(requests))
     theirs = hf.generate_until(cloned(requests))
@@ -86,11 +87,9 @@ def test_the_members_loglikelihoods_are_the_same(hf, vllm):
     for lm in (hf, vllm):  # each member alone, and what they say together
         lm.values = []
         for member in range(2):
-            with lm._bound(member):
-                lm._asked_by = "gsm8k"
-                lm.values += [v for v, _ in super(type(lm), lm)._loglikelihood_tokens(
-                    [(None, lm.tok_encode(c), lm.tok_encode(e)) for c, e in (p.args for p in pairs)]
-                )]  # fmt: skip
+            with lm.engine.answering(member):
+                tokens = [tuple(map(lm.tok_encode, pair.args)) for pair in pairs]
+                lm.values += [v for v, _ in lm.engine.score([(None, *t) for t in tokens], None)]
     assert vllm.values == pytest.approx(hf.values, abs=1e-3)
     together = [[value for value, _ in lm.loglikelihood(pairs)] for lm in (vllm, hf)]
     assert together[0] == pytest.approx(together[1], abs=1e-3)

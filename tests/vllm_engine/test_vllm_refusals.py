@@ -14,8 +14,9 @@ from engine import population_lm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.model_adapters import vllm_setup, vllm_stock
-from btrans_eval.model_adapters.vllm_noise import Noise
+from btrans_eval.model_adapters.vllm import setup as vllm_setup
+from btrans_eval.model_adapters.vllm import stock as vllm_stock
+from btrans_eval.model_adapters.vllm.noise import Noise
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.norms import find_norms
 
@@ -88,11 +89,11 @@ def test_sigma_is_taken_from_what_btrans_hf_has_measured(checkpoint, monkeypatch
         calibrations.resolve(config)
     other = population_lm(checkpoint, dtype="float32", sigma="auto", kl=0.02, prior=prior)
     sigma, scales, said = calibrations.resolve(config)
-    assert sigma == other._population.sigma > 0
-    assert said == other._calibration
+    assert sigma == other.runner.population.sigma > 0
+    assert said == other.runner.calibration
     if prior == "balanced":
-        layers = [layer.name for layer in other._population.layers]
-        assert [sigma * scales[name] for name in layers] == list(other._population.sigmas)
+        layers = [layer.name for layer in other.runner.population.layers]
+        assert [sigma * scales[name] for name in layers] == list(other.runner.population.sigmas)
         assert calibrations.resolve(PopulationConfig(prior=prior, sigma=0.3))[0] == 0.3
     for different in ({"kl": 0.03}, {"seed": 1}, {"norms": "residual"}):
         with pytest.raises(UserError, match="was not measured yet"):
@@ -188,9 +189,22 @@ def test_channels_in_another_order_are_refused():
     vllm_setup.refuse_reordered(transformers.LlamaConfig(), [layer])
 
 
+def test_layers_whose_noise_goes_elsewhere_are_refused():
+    from btrans_eval.population.norms import NormLayer
+
+    names = [f"model.layers.{place}.linear_attn.norm" for place in range(2)]
+    gated = [NormLayer(name, torch.nn.Identity(), 8, is_gated=True) for name in names]
+    plain = NormLayer("model.norm", torch.nn.Identity(), 8)
+    with pytest.raises(UserError, match="linear_attn.norm and 1 more multiplies by a gate"):
+        vllm_setup.refuse_gated([plain, *gated])
+    with pytest.raises(UserError, match="norms: model.qk_norm returns several norms"):
+        vllm_setup.refuse_gated([NormLayer("model.qk_norm.1", torch.nn.Identity(), 8, part=1)])
+    vllm_setup.refuse_gated([plain])
+
+
 def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     lm = population_lm(checkpoint, sigma=0.1)
-    layers = lm._population.layers
+    layers = lm.runner.population.layers
     answers = Answers({layer.name: [layer.name, layer.width] for layer in layers},
                       [layer.name for layer in layers])  # fmt: skip
     noise = Noise(answers, 64)
@@ -198,4 +212,4 @@ def test_workers_that_do_not_take_the_noise_are_told(checkpoint):
     tell = answers.tell
     answers.tell = lambda method, *args: [[each[0][1:]] for each in tell(method, *args)]
     with pytest.raises(RuntimeError, match="did not take the noise of"):
-        noise.hold(lm._population, 1)
+        noise.hold(lm.runner.population, 1)

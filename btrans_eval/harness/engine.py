@@ -1,0 +1,116 @@
+"""What generates tokens for a population, as the runner sees it: a few methods, and no lm_eval.
+
+An engine is one loaded model. It is told once whose members answer (``become``), and then which
+rows to generate, or which tokens to score. What is asked of whom, what is kept and what the
+harness gets is the runner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from btrans_eval.config import PopulationConfig
+from btrans_eval.harness.batches import Row
+from btrans_eval.harness.memory import RowLimit
+from btrans_eval.harness.plan import Question
+from btrans_eval.harness.response import Response
+from btrans_eval.population.population import Population
+from btrans_eval.store.keys import digest_of_tokens
+
+Scored = tuple[float, bool]
+"""Loglikelihood of a continuation, and whether greedy decoding gives it."""
+Tokens = tuple[Any, list[int], list[int]]
+"""The texts, context tokens and continuation tokens of one loglikelihood."""
+STATIC = "static"
+"""The batching of rows that are generated in batches which end as one."""
+
+
+class Reader(Protocol):
+    """What turns a prompt into tokens."""
+
+    def prompt_tokens(self, request: Any) -> list[int]:
+        """The prompt as it is fed, without padding."""
+
+
+class Generator(Reader, Protocol):
+    """What generates the rows of requests."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model, for listings."""
+
+    @property
+    def context(self) -> int:
+        """Tokens of a prompt and its response at most."""
+
+    def become(self, population: Population, config: PopulationConfig) -> None:
+        """From now on, rows are answered by this population's members."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What responses depend on, apart from the members and the request."""
+
+    def arguments(self, request: Any) -> dict[str, Any]:
+        """The generation arguments of a request, ``max_gen_toks`` and ``do_sample`` among them.
+
+        Raises:
+            UserError: if this model cannot be asked with them.
+        """
+
+    def asked(self, request: Any) -> dict[str, Any]:
+        """All of the request's generation arguments that its responses depend on."""
+
+    def length(self, request: Any) -> int:
+        """Tokens of the prompt as it was written; batches begin with the longest."""
+
+    def batching(self, request: Any) -> str:
+        """How rows of such requests are generated: `STATIC`, or a word for one flow of rows."""
+
+    def rows_at_once(self, longest: Any) -> int:
+        """How many rows a batch has at most, given the request with the longest prompt."""
+
+    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+        """Rows of equal generation arguments, in groups, as they are finished."""
+
+
+class Scorer(Protocol):
+    """What scores tokens."""
+
+    row_limit: RowLimit
+    """How many rows have fitted into memory."""
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether continuations of what feeds the same tokens are read off one row."""
+
+    def answering(self, member: int | None) -> AbstractContextManager[None]:
+        """Within, tokens are scored under a member; None: by the model itself."""
+
+    def batches(
+        self, requests: Sequence[Tokens], groups: list[list[int]], task: str, size: int | None
+    ) -> list[list[list[int]]]:
+        """The groups (indices of requests that share a row) in batches that run as one.
+
+        Args:
+            task: who asks; sizes that are searched for are kept by it.
+            size: rows of a batch, where the harness has decided it.
+        """
+
+    def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:
+        """Scores of requests that together take so many rows, as one batch.
+
+        Args:
+            rows: None where it is not known; then in batches of the engine's own.
+        """
+
+
+class Engine(Generator, Scorer, Protocol):
+    """One loaded model."""
+
+
+def prompt_digest(engine: Reader, question: Question) -> str:
+    """Digest of a question's prompt, which its responses are known by."""
+    if question.prompt is None:
+        question.prompt = digest_of_tokens(engine.prompt_tokens(question.request))
+    return question.prompt

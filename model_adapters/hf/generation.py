@@ -1,0 +1,278 @@
+"""How ``btrans-hf`` generates: batch by batch with ``model.generate``, or refilling one batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+from btrans_eval.config import PopulationConfig, refuse_misspelled
+from btrans_eval.errors import UserError
+from btrans_eval.harness.arguments import refuse_what_counts_the_batch
+from btrans_eval.harness.batches import Row
+from btrans_eval.harness.engine import STATIC, prompt_digest
+from btrans_eval.harness.memory import RowLimit
+from btrans_eval.harness.response import Response
+from btrans_eval.model_adapters.hf.capacity import rows_that_fit
+from btrans_eval.model_adapters.hf.ending import Ending
+from btrans_eval.model_adapters.hf.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
+from btrans_eval.model_adapters.hf.sampling import RowByRow
+from btrans_eval.model_adapters.hf.stopping import AllDone, StockUntil
+from btrans_eval.population.population import Population
+from btrans_eval.population.streams import Stream
+from btrans_eval.store.keys import canonical
+
+logger = logging.getLogger(__name__)
+
+_OURS = {
+    "eos_token_id": "until",
+    "stop_strings": "until",
+    "pad_token_id": "nothing",
+    "use_cache": "nothing",
+}
+
+
+class Generation:
+    """Rows of requests as tokens of the model, for a population that may change.
+
+    Args:
+        lm: an ``HFLM``, loaded.
+        row_limit: how many rows have fitted into memory.
+    """
+
+    def __init__(self, lm: HFLM, row_limit: RowLimit) -> None:
+        self._lm, self._row_limit = lm, row_limit
+        self._prepared: dict[str, Prepared | Unfit] = {}
+
+    def become(self, population: Population, config: PopulationConfig) -> None:
+        """From now on, rows are answered by this population's members."""
+        self._population, self._is_refilled = population, config.batching == "refill"
+
+    # ------------------------------------------------------------- what is asked
+    def arguments(self, request: Any) -> dict[str, Any]:
+        """The generation arguments of a request as the harness resolves them; a fresh copy."""
+        for name in ("min_length", "max_time"):
+            of_checkpoint = getattr(self._lm.model, "generation_config", None)
+            refuse_what_counts_the_batch(name, getattr(of_checkpoint, name, None))
+        found: dict[str, Any] = normalize_gen_kwargs(request.args[1], self._lm.max_gen_toks)
+        return found
+
+    def asked(self, request: Any) -> dict[str, Any]:
+        """All of the request's generation arguments that its responses depend on."""
+        until, limit, arguments = self._resolve(request)
+        of_checkpoint = self._lm.model.generation_config.to_diff_dict()
+        of_checkpoint.pop("transformers_version", None)
+        return {
+            "until": until,
+            "max_gen_toks": limit,
+            "arguments": arguments,
+            "generation_config": of_checkpoint,
+            "ends": sorted(self._end_tokens()),
+        }
+
+    def prompt_tokens(self, request: Any) -> list[int]:
+        """The prompt as it is fed, without padding."""
+        _, limit, _ = self._resolve(request)
+        tokens, _ = self._lm.tok_batch_encode(
+            [request.args[0]],
+            left_truncate_len=self._lm.max_length - limit,
+            truncation=self._lm.truncation,
+        )
+        # an empty prompt, as in loglikelihood
+        return tokens[0].tolist() or [self._lm.prefix_token_id]
+
+    def batching(self, request: Any) -> str:
+        """Refilled, unless static batches are asked for or needed.
+
+        Raises:
+            UserError: if transformers refuses the generation arguments.
+        """
+        if self._population.is_stock and not self._resolve(request)[2]["do_sample"]:
+            return STATIC  # bit for bit what `hf` says
+        found = self._prepare(request)
+        return "refill" if self._is_refilled and isinstance(found, Prepared) else STATIC
+
+    def rows_at_once(self, longest: Any) -> int:
+        """How many rows a batch has at most, given the request with the longest prompt."""
+        if self._lm.batch_size != "auto":
+            return int(self._lm.batch_size)
+        limit = self._resolve(longest)[1]
+        length = len(self.prompt_tokens(longest)) + limit
+        most = self._lm.max_batch_size
+        rows = rows_that_fit(self._lm.model, self._lm.prefix_token_id, length, most)
+        logger.warning("batch_size: auto begins with %d rows of up to %d tokens", rows, length)
+        return rows
+
+    # ---------------------------------------------------------------- generation
+    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+        """Rows of equal generation arguments, in groups, as they are finished."""
+        request = rows[0].question.request
+        if self.batching(request) != STATIC:
+            yield from self.flow(rows)
+            return
+        name = f"{request.task_name}, row {request.doc_id}"
+        for piece, texts in self._row_limit.run(rows, self.static, name):
+            yield list(zip(piece, texts, strict=True))
+
+    def static(self, batch: Sequence[Row]) -> list[Response]:
+        """One text per row of a batch that ends as one, each of its own member."""
+        request = batch[0].question.request
+        ending = self._ending(request)
+        until, limit, arguments = self._resolve(request)
+        tokens, mask = self._pad([self.prompt_tokens(row.question.request) for row in batch])
+        ended = None
+        if ending.waits:
+            until, ended = [], AllDone([ending.watch() for _ in batch])
+        if not (self._population.is_stock and not arguments["do_sample"]):
+            padding = (mask == 0).sum(1).tolist()
+            streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
+            arguments["custom_generate"] = RowByRow(padding, streams, ended)
+        elif ended is not None:  # else nothing is given that `hf` does not: bit for bit its own
+            arguments["custom_generate"] = StockUntil(ended)
+        starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
+        with self._population.members([row.member for row in batch], starts):
+            output = self._lm._model_generate(
+                context=tokens.to(self._lm.device),
+                attention_mask=mask.to(self._lm.device),
+                stop=until,
+                max_length=tokens.shape[1] + limit,
+                **arguments,
+            )
+        return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
+
+    def _prepare(self, request: Any) -> Prepared | Unfit:
+        """What transformers makes of a request's arguments, or why they need static batches."""
+        _, limit, arguments = self._resolve(request)
+        name = canonical([limit, arguments])
+        if name not in self._prepared:
+            self._prepared[name] = found = self._look(limit, arguments)
+            if isinstance(found, Unfit) and self._is_refilled:
+                logger.warning("batching: static for %s, because %s", request.task_name, found)
+        return self._prepared[name]
+
+    def _look(self, limit: int, arguments: dict[str, Any]) -> Prepared | Unfit:
+        adapter = getattr(self._lm.model, "active_peft_config", None)
+        if getattr(adapter, "is_prompt_learning", False):
+            return Unfit("the adapter puts a learned prompt before the tokens")
+        if getattr(adapter, "alora_invocation_tokens", None):
+            return Unfit("the adapter begins at a place in the prompt")
+        prepared = Prepared()
+        other = [
+            Unfit(f"{name} is not known to be the same for every row of a batch")
+            for name in arguments
+            if name not in ARGUMENTS
+        ]
+        tokens = torch.tensor([[self._lm.prefix_token_id]], device=self._lm.device)
+        try:
+            self._lm._model_generate(
+                context=tokens,
+                attention_mask=torch.ones_like(tokens),
+                stop=[],
+                max_length=1 + limit,
+                custom_generate=prepared,
+                **arguments,
+            )
+        except Unfit as unfit:
+            other.append(unfit)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"gen_kwargs: transformers refuses them ({reason})") from error
+        return other[0] if other else prepared
+
+    def flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+        """Texts of rows that come and go."""
+        request = rows[0].question.request
+        ending, prepared = self._ending(request), self._prepare(request)
+        if isinstance(prepared, Unfit):
+            raise prepared
+        sampled = self._resolve(request)[2]["do_sample"]
+        prompts: dict[int, list[int]] = {}
+
+        def text(place: int, row: Row) -> Text:
+            question = row.question
+            if id(question) not in prompts:
+                prompts[id(question)] = self.prompt_tokens(question.request)
+            stream = self._stream_of(row) if sampled else None
+            return Text(place, row.member, prompts[id(question)], stream, ending.watch())
+
+        def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
+            batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit)
+            for group in batch.run([text(place, row) for place, row in enumerate(rows)]):
+                yield [(each.place, ending.response(each.tokens)) for each in group]
+
+        most = self.rows_at_once(request)
+        yield from self._row_limit.flow(rows, most, start, request.task_name)
+
+    @contextmanager
+    def _bind(self, texts: Sequence[Text]) -> Iterator[None]:
+        """Row i of the batch is answered by text i's member, in the precision of `hf`."""
+        starts = None
+        if self._population.noise_from == "generation":
+            starts = [len(text.prompt) - 1 for text in texts]
+        precision = self._lm.mixed_precision_dtype
+        with (
+            self._population.members([text.member for text in texts], starts),
+            torch.autocast(self._lm.device.type, dtype=precision, enabled=precision is not None),
+        ):
+            yield
+
+    def _resolve(self, request: Any) -> tuple[list[str], int, dict[str, Any]]:
+        """Stop strings, limit in tokens, and what else ``generate`` is given."""
+        arguments = self.arguments(request)
+        config: Any = transformers.GenerationConfig  # has no types
+        known = vars(config())
+        for name in {*arguments} & {*_OURS}:
+            raise UserError(f"{name}: is set for each response; use {_OURS[name]} instead")
+        for name in {*arguments} - {*known, "until", "max_gen_toks"}:
+            refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
+            raise UserError(f"{name}: transformers knows no such generation argument")
+        until = handle_stop_sequences(arguments.pop("until", None), eos=self._end_text())
+        return until, arguments.pop("max_gen_toks"), arguments
+
+    def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and attention mask, shape (rows, longest prompt), padded on the left.
+
+        Not the harness's way, which looks at the first row only to see whether the prompts of a
+        batch hold a BOS token of their own.
+        """
+        longest = max(map(len, prompts))
+        padding = self._lm.tokenizer.pad_token_id
+        tokens = [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return torch.tensor(tokens), torch.tensor(mask)
+
+    def _stream_of(self, row: Row) -> Stream:
+        """Where the row draws its tokens from."""
+        question = row.question
+        arguments = canonical(self.arguments(question.request))
+        prompt = prompt_digest(self, question)
+        return Stream(self._population.seed, prompt, arguments, row.member, row.sample)
+
+    def _ending(self, request: Any) -> Ending:
+        until, limit, _ = self._resolve(request)
+        # a checkpoint's own limit wins over the harness's in transformers
+        limit = getattr(self._lm.model.generation_config, "max_new_tokens", None) or limit
+        return Ending(
+            lambda tokens, clean: self._lm.tok_decode(tokens, skip_special_tokens=clean),
+            until,
+            limit,
+            frozenset(self._end_tokens()),
+            self._lm.think_end_token,
+            self._end_text(),
+            self._lm.enable_thinking is not False,
+        )
+
+    def _end_text(self) -> str:
+        return str(self._lm.tok_decode(self._lm.eot_token_id, skip_special_tokens=False))
+
+    def _end_tokens(self) -> set[int]:
+        """Tokens after which a row holds nothing more."""
+        ends = getattr(self._lm.model.generation_config, "eos_token_id", None)
+        listed = ends if isinstance(ends, list) else [ends]
+        return {*listed, self._lm.eot_token_id} - {None}

@@ -1,0 +1,263 @@
+"""Generation in which no row waits for another: a finished row's place goes to the next prompt.
+
+transformers' own continuous batching packs tokens of all requests into one row and does not tell
+a layer which request a token belongs to, so it cannot carry members (5.23).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessorList
+from transformers.cache_utils import DynamicLayer
+from transformers.generation.configuration_utils import GenerationMode
+
+from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, process
+from btrans_eval.model_adapters.hf.slots import Slots
+from btrans_eval.population.caches import cache_argument, cache_in
+from btrans_eval.population.streams import Stream
+
+_FREE_SHARE = 8
+"""Prompts come in when one in so many places is free: one by one they would stop the rest often."""
+_SHRINK_SHARE = 4
+"""With no prompt left, the batch shrinks when one in so many places is free."""
+
+
+@dataclass(eq=False)
+class Text:
+    """A response in the making.
+
+    Attributes:
+        place: its number among the texts that are asked for.
+        member: who answers.
+        prompt: token ids, at least one.
+        stream: where tokens are drawn from; None: greedy.
+        is_done: whether the response ends with these tokens.
+        tokens: what was generated so far.
+    """
+
+    place: int
+    member: int
+    prompt: list[int]
+    stream: Stream | None
+    is_done: Callable[[list[int]], bool]
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and response."""
+        return len(self.prompt) + len(self.tokens)
+
+
+class Unfit(Exception):
+    """Why requests cannot be answered by refilling."""
+
+
+ARGUMENTS = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+"""Generation arguments whose meaning for a row does not depend on its batch."""
+
+
+class Prepared:
+    """What ``model.generate`` makes of its arguments, asked as its ``custom_generate``.
+
+    Attributes:
+        processors: what it would apply to the scores.
+        cache_argument: what the model, under any adapter, calls its cache.
+    """
+
+    processors: LogitsProcessorList
+    cache_argument: str
+
+    def __call__(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: LogitsProcessorList,
+        generation_config: Any,
+        **others: Any,
+    ) -> Tensor:
+        """Args: those of a ``custom_generate``; returns the prompt.
+
+        Raises:
+            Unfit: if rows of this model cannot come and go.
+        """
+        mode = generation_config.get_generation_mode()
+        if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+            raise Unfit(f"the generation config asks for {mode.value}")
+        parameters = inspect.signature(type(model).forward).parameters
+        for name in ("position_ids", "logits_to_keep"):
+            if name not in parameters:
+                raise Unfit(f"{type(model).__name__} takes no {name}")
+        if any(_looks_at_the_longest(module) for module in model.modules()):
+            raise Unfit(f"{type(model).__name__} scales positions by the longest row of a batch")
+        cache = cache_in(others)
+        layers = cache.layers if isinstance(cache, DynamicCache) else ()
+        name_of_cache = cache_argument(model)
+        if not layers or not others.get("use_cache") or name_of_cache is None:
+            raise Unfit(f"{type(model).__name__} keeps no growing cache")
+        for layer in layers:
+            if type(layer) is not DynamicLayer:
+                raise Unfit(f"{type(model).__name__} has a {type(layer).__name__}")
+        for processor in logits_processor:
+            if not isinstance(processor, (*OF_SCORES, *OF_HISTORY)):
+                raise Unfit(f"the generation config asks for {type(processor).__name__}")
+        self.processors, self.cache_argument = logits_processor, name_of_cache
+        return input_ids
+
+
+def _looks_at_the_longest(module: Any) -> bool:
+    """Whether these rotary embeddings change for all rows when one has grown long."""
+    kinds = getattr(module, "rope_type", None)
+    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any(kind in ("dynamic", "longrope") for kind in kinds)
+
+
+class Refill:
+    """One batch of a model, in which rows come and go.
+
+    Args:
+        model: a decoder-only transformers model with full attention and a cache in all layers.
+        prepared: what ``model.generate`` made of the request's arguments.
+        bind: a context in which row i of the batch is answered by the i-th text's member.
+        places: rows at most.
+        limit: new tokens of a text at most.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prepared: Prepared,
+        bind: Callable[[Sequence[Text]], AbstractContextManager[None]],
+        places: int,
+        limit: int,
+    ) -> None:
+        self._model, self._prepared, self._bind = model, prepared, bind
+        self._places, self._limit = places, limit
+        self._rows: list[Text] = []
+        self._free: set[int] = set()  # places whose text is finished; their rows go on unread
+        self._slots = Slots(0)
+
+    @torch.no_grad()
+    def run(self, texts: Sequence[Text]) -> Iterator[list[Text]]:
+        """Generate all, begun in this order; yields those that finish at the same step.
+
+        The model is bound to no member while the caller has the turn.
+        """
+        waiting = deque(texts)
+        longest = max((len(text.prompt) for text in texts), default=0)
+        self._slots = Slots(longest + self._limit)
+        while waiting or self._rows:
+            free = len(self._free) if self._rows else self._places
+            if waiting and free * _FREE_SHARE >= len(self._rows):
+                self._join([waiting.popleft() for _ in range(min(free, len(waiting)))])
+            else:
+                if free * _SHRINK_SHARE >= len(self._rows) and not waiting:
+                    self._shrink()
+                with self._bind(self._rows):
+                    while not self._finished():
+                        self._step()
+            if finished := self._leave():
+                yield finished
+
+    def _join(self, texts: list[Text]) -> None:
+        """Read prompts into free places; each gets its first token."""
+        longest = max(text.length for text in texts)
+        padding = [longest - text.length for text in texts]
+        tokens = [[0] * pad + text.prompt for pad, text in zip(padding, texts, strict=True)]
+        cache = DynamicCache()
+        with self._bind(texts):
+            scores = self._forward(tokens, padding, cache)
+            self._append(texts, scores)
+        if not self._rows:
+            self._rows = texts
+            self._slots.fill(cache)
+            return
+        places = sorted(self._free)[: len(texts)]
+        self._slots.put(places, cache)
+        for place, text in zip(places, texts, strict=True):
+            self._rows[place] = text
+        self._free -= set(places)
+        self._forget()
+
+    def _step(self) -> None:
+        """One more token for every row."""
+        held = self._slots.length + 1
+        padding = [
+            held - (1 if place in self._free else row.length)
+            for place, row in enumerate(self._rows)
+        ]
+        scores = self._forward([row.tokens[-1:] for row in self._rows], padding, self._slots.cache)
+        self._append(self._rows, scores)
+
+    def _forward(self, new: list[list[int]], padding: list[int], cache: Any) -> Tensor:
+        """Scores after the last of the new tokens, float32, shape (rows, vocabulary).
+
+        Args:
+            new: tokens that the cache does not hold yet, of every row equally many.
+            padding: how many places at the beginning of each row are nobody's.
+        """
+        held = cache.get_seq_length() + len(new[0])
+        place = torch.arange(held)[None] - torch.tensor(padding)[:, None]
+        device = self._model.device
+        output = self._model(
+            input_ids=torch.tensor(new, device=device),
+            attention_mask=(place >= 0).long().to(device),
+            position_ids=place.clamp(min=0)[:, -len(new[0]) :].to(device),
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._prepared.cache_argument: cache},
+        )
+        logits: Tensor = output.logits
+        return logits[:, -1].float()
+
+    def _append(self, rows: Sequence[Text], scores: Tensor) -> None:
+        """The next token of each row; a row in a free place goes on with its last one."""
+        if rows is self._rows and self._free:
+            live = [place for place in range(len(rows)) if place not in self._free]
+            rows, scores = [rows[place] for place in live], scores[live]
+        scores = process(
+            self._prepared.processors, [row.prompt + row.tokens for row in rows], scores
+        )
+        streams = [row.stream for row in rows]
+        chosen = choose(scores, streams, [len(row.tokens) for row in rows])
+        for row, token in zip(rows, chosen, strict=True):
+            row.tokens.append(token)
+
+    def _finished(self) -> list[int]:
+        return [
+            place
+            for place, row in enumerate(self._rows)
+            if place not in self._free and row.is_done(row.tokens)
+        ]
+
+    def _leave(self) -> list[Text]:
+        """Free the places of finished texts."""
+        places = self._finished()
+        texts = [self._rows[place] for place in places]
+        self._free.update(places)
+        if len(self._free) == len(self._rows):
+            self._rows, self._free, self._slots.cache = [], set(), None
+        else:
+            self._forget()
+        return texts
+
+    def _shrink(self) -> None:
+        """Give up free places."""
+        kept = [place for place in range(len(self._rows)) if place not in self._free]
+        if len(kept) < len(self._rows):
+            self._slots.keep(kept)
+            self._rows, self._free = [self._rows[place] for place in kept], set()
+
+    def _forget(self) -> None:
+        """Drop what lies before the longest row that is still written."""
+        longest = max(
+            row.length - 1 for place, row in enumerate(self._rows) if place not in self._free
+        )
+        self._slots.forget(self._slots.length - longest)

@@ -1,0 +1,188 @@
+"""What transformers' scores become: processed row by row, drawn from a stream of each row's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from btrans_eval.errors import UserError
+from btrans_eval.population.streams import Stream
+
+OF_SCORES = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
+OF_HISTORY = (RepetitionPenaltyLogitsProcessor,)
+
+
+def process(
+    processors: LogitsProcessorList, histories: Sequence[list[int]], scores: Tensor
+) -> Tensor:
+    """Apply processors of transformers to rows of different lengths.
+
+    Args:
+        processors: of the kinds in OF_SCORES, which look at the scores only, or OF_HISTORY.
+        histories: prompt and response so far of each row, without padding: to a processor a
+            padding token would be one that was said.
+        scores: float32, shape (rows, vocabulary).
+    """
+    for processor in processors:
+        if isinstance(processor, OF_SCORES):
+            of_scores: Any = processor  # looks at no tokens
+            scores = of_scores(None, scores)
+        else:
+            alone = RepetitionPenaltyLogitsProcessor(processor.penalty)  # of one row, unpadded
+            each = [
+                alone(torch.tensor([history], device=scores.device), scores[row : row + 1])
+                for row, history in enumerate(histories)
+            ]
+            scores = torch.cat(each)
+    return scores
+
+
+def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[int]) -> list[int]:
+    """The next token of each row: drawn from its stream, or the best where it has none.
+
+    Args:
+        scores: processed, shape (rows, vocabulary), -inf where excluded.
+        streams: of all rows, or None for all.
+        places: number of each row's next token, from 0.
+    """
+    if streams[0] is None:
+        return list(map(int, best(scores)[:, 0].tolist()))
+    uniform = [
+        stream.uniform(place)
+        for stream, place in zip(streams, places, strict=True)
+        if stream is not None
+    ]
+    return list(map(int, draw(scores, uniform)[:, 0].tolist()))
+
+
+def best(scores: Tensor) -> Tensor:
+    """The best token of each row, shape (rows, 1)."""
+    chosen = scores.argmax(-1, keepdim=True)  # of what is no number, where there is one
+    _check_finite(scores.gather(-1, chosen))
+    return chosen
+
+
+def draw(scores: Tensor, uniform: Sequence[float]) -> Tensor:
+    """A token of each row by inverting its distribution function, shape (rows, 1).
+
+    Args:
+        scores: shape (rows, vocabulary), -inf where excluded.
+        uniform: a number in (0, 1] for each row.
+    """
+    cumulative = scores.softmax(-1).cumsum(-1, dtype=_widest(scores.device))
+    threshold = torch.tensor(uniform, dtype=cumulative.dtype, device=scores.device)[:, None]
+    _check_finite(cumulative[:, -1])
+    # the first token whose cumulative probability reaches the threshold: never one of
+    # probability 0, because thresholds are above 0 and at most the sum of all
+    return torch.searchsorted(cumulative, threshold * cumulative[:, -1:])
+
+
+def _check_finite(values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise UserError(
+            "sigma: the model's output is not finite, so no token can be chosen; use a smaller "
+            "sigma, or dtype=float32"
+        )
+
+
+class RowByRow:
+    """What ``model.generate`` takes as ``custom_generate``, for rows that know nothing of others.
+
+    Args:
+        padding: padding tokens on the left of each row.
+        streams: where row i draws its tokens from; None: the best token.
+        ended: one more reason to end the batch.
+    """
+
+    def __init__(
+        self,
+        padding: Sequence[int],
+        streams: Sequence[Stream] | None,
+        ended: StoppingCriteria | None = None,
+    ) -> None:
+        self._padding, self._streams = padding, streams
+        self._ended = ended
+
+    def __call__(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: Any,
+        generation_config: Any,
+        **model_kwargs: Any,
+    ) -> Any:
+        processors: list[LogitsProcessor] = [
+            _Unpadded(each, self._padding) if isinstance(each, OF_HISTORY) else each
+            for each in logits_processor
+        ]
+        if self._streams is not None:
+            processors.append(Draw(self._streams, input_ids.shape[1]))
+            generation_config.do_sample = False  # a copy; the draw leaves one token to take
+        else:
+            processors.append(_Finite())
+        if self._ended is not None:
+            stopping_criteria = StoppingCriteriaList([*stopping_criteria, self._ended])
+        return model._sample(
+            input_ids,
+            logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=stopping_criteria,
+            generation_config=generation_config,
+            **model_kwargs,
+        )
+
+
+class _Unpadded(LogitsProcessor):
+    """A processor that looks at what was said, given each row without its padding."""
+
+    def __init__(self, processor: LogitsProcessor, padding: Sequence[int]) -> None:
+        self._processors, self._padding = LogitsProcessorList([processor]), padding
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        rows = input_ids.tolist()
+        said = [row[start:] for start, row in zip(self._padding, rows, strict=True)]
+        return process(self._processors, said, scores)
+
+
+class Draw(LogitsProcessor):
+    """Scores that leave each row one token, drawn by inverting its distribution function.
+
+    Args:
+        streams: one for each row.
+        prompt_length: tokens of the padded prompt; the next one is token 0 of the response.
+    """
+
+    def __init__(self, streams: Sequence[Stream], prompt_length: int) -> None:
+        self._streams, self._start = streams, prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Args: token ids (rows, tokens); scores (rows, vocabulary), -inf where excluded."""
+        token = input_ids.shape[1] - self._start
+        chosen = draw(scores, [stream.uniform(token) for stream in self._streams])
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+class _Finite(LogitsProcessor):
+    """Changes nothing; refuses scores of which the best is no number."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        best(scores)
+        return scores
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64

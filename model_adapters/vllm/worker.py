@@ -1,0 +1,166 @@
+"""Noise inside vLLM's workers: a bias in every normalization layer, from before it is compiled.
+
+vLLM imports this module in each worker before the model is built, because ``worker_extension_cls``
+names a class of it. From then on every normalization layer that becomes part of a model has a
+buffer ``btrans_shift``, zero at first, which it adds to its output once, whatever kernel computes
+that output. The buffer is part of the graph that vLLM compiles or captures, and its values change
+in place. It is no part of the state dict.
+
+The hook on module registration is torch's public one; vLLM's own registry of replacements knows
+only layers that are a ``CustomOp``, and would leave out ``nn.LayerNorm`` and layers that a model
+file defines for itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
+
+from btrans_eval.errors import UserError
+from btrans_eval.model_adapters.vllm.weights import WeightReader
+from btrans_eval.population.gains import gain_rms
+from btrans_eval.population.norms import NormLayer, is_norm
+
+
+@functools.cache
+def _shifted(kind: type[nn.Module]) -> type[nn.Module]:
+    """A class of normalization layers that add their ``btrans_shift``; named as it was."""
+
+    class Shifted(kind):  # type: ignore[misc, valid-type]  # made at run time
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return add(super().forward(*args, **kwargs), self.btrans_shift)
+
+    Shifted.__name__, Shifted.__qualname__ = kind.__name__, kind.__qualname__
+    Shifted.__module__ = kind.__module__
+    return Shifted
+
+
+def add(output: Any, shift: Tensor) -> Any:
+    """A layer's output with the shift added, once, in its dtype.
+
+    Args:
+        output: of any shape whose last dimension is the layer's width; or a tuple that begins
+            with it, and goes on with the residual, which noise is no part of.
+        shift: float32, shape (width,).
+    """
+    if isinstance(output, tuple):
+        return (add(output[0], shift), *output[1:])
+    return output + shift.to(output.dtype)
+
+
+def _prepare(parent: nn.Module, name: str, module: nn.Module | None) -> None:
+    if module is None or not is_norm(module) or hasattr(module, "btrans_shift"):
+        return
+    width = width_of(module)
+    if width is None:
+        return  # a layer that noise is wanted in is then missed, and told
+    weight = getattr(module, "weight", None)
+    # some weights get their device later; buffers are made where they stay
+    device = weight.device if isinstance(weight, Tensor) and not weight.is_meta else None
+    shift = torch.zeros(width, dtype=torch.float32, device=device)
+    module.register_buffer("btrans_shift", shift, persistent=False)
+    module.__class__ = _shifted(type(module))  # type: ignore[arg-type]  # memoized
+
+
+def width_of(norm: nn.Module) -> int | None:
+    """Size of the last dimension of a layer's output; None if it does not say."""
+    weight = getattr(norm, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim:
+        return int(weight.shape[-1])
+    for name in ("normalized_shape", "hidden_size"):
+        found = getattr(norm, name, None)
+        if found is not None:
+            return int(found if isinstance(found, int) else found[-1])
+    return None
+
+
+_hook = register_module_module_registration_hook(_prepare)
+
+
+class NoisyWorker(WeightReader):
+    """What a worker can be told, as a ``worker_extension_cls`` of vLLM."""
+
+    def btrans_find(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """The layers of this worker that carry noise: by canonical name, [name here, width].
+
+        Args:
+            names: of the layers in transformers.
+        """
+        _hook.remove()  # what else is built in this process stays as it is
+        model = self.model_runner.get_model()
+        here = _noisy(model)
+        mapper = getattr(type(model), "hf_to_vllm_mapper", None)
+        found: dict[str, list[Any]] = {}
+        for name in names:
+            own = name if name in here or mapper is None else _renamed(mapper, name)
+            if own in here:
+                found[name] = [own, here[own].btrans_shift.shape[0]]
+        return found
+
+    def btrans_weights(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Weights of those of these layers (names here) that it has and that have one.
+
+        Returns:
+            by layer, float32, little-endian, shape (width,).
+        """
+        here = _noisy(self.model_runner.get_model())
+        weights = {name: getattr(here[name], "weight", None) for name in names if name in here}
+        return {
+            name: weight.detach().float().cpu().numpy().astype("<f4").tobytes()
+            for name, weight in weights.items()
+            if isinstance(weight, Tensor)
+        }
+
+    def btrans_gains(self, names: Sequence[str]) -> dict[str, float | str]:
+        """Root mean square of the gain of those of these layers (names here) that it has.
+
+        Returns:
+            by layer; where it cannot be known, why.
+        """
+        here = _noisy(self.model_runner.get_model())
+        found: dict[str, float | str] = {}
+        for name in names:
+            if name in here:
+                try:
+                    layer = NormLayer(name, here[name], here[name].btrans_shift.shape[0])
+                    found[name] = gain_rms(layer)
+                except UserError as error:  # errors of workers lose their kind
+                    found[name] = str(error)
+        return found
+
+    def btrans_set(self, shifts: Mapping[str, bytes]) -> list[str]:
+        """Set the noise of all layers: what is given, and 0 elsewhere.
+
+        Args:
+            shifts: by layer (names here), float32, little-endian, shape (width,).
+
+        Returns:
+            the names of those that this worker has.
+        """
+        here = _noisy(self.model_runner.get_model())
+        for name, layer in here.items():
+            shift = layer.btrans_shift
+            if shift.is_meta:
+                raise RuntimeError(f"the noise of {name} is on no device, so it would be lost")
+            if name in shifts:
+                given = np.frombuffer(shifts[name], dtype="<f4").astype(np.float32)
+                shift.copy_(torch.from_numpy(given))
+            else:
+                shift.zero_()
+        return [name for name in shifts if name in here]
+
+
+def _noisy(model: nn.Module) -> dict[str, Any]:
+    return {name: each for name, each in model.named_modules() if hasattr(each, "btrans_shift")}
+
+
+def _renamed(mapper: Any, name: str) -> str | None:
+    """A layer's name in vLLM, by the names of its weight."""
+    renamed = mapper.apply_list([f"{name}.weight"])
+    return renamed[0].removesuffix(".weight") if renamed else None
