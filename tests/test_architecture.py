@@ -117,6 +117,47 @@ def test_data_is_never_run(path: Path):
     assert not imported(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}
 
 
+# what a function of its arguments alone has found before
+MEMOS = {"read", "_load", "shipped_text", "_pass", "_win_masses", "_unit_gauss", "_shifted"}
+# a process of vLLM's own, which lets go of the hook that it was started with
+WORKERS = {"model_adapters/vllm/worker.py"}
+CHANGES = {
+    *("append", "add", "update", "clear", "pop", "discard", "remove", "extend", "insert"),
+    *("setdefault", "popitem"),
+}
+
+
+@pytest.mark.parametrize("path", modules(), ids=id_of)
+def test_no_function_writes_to_what_a_module_holds(path: Path):
+    """A run's facts are in its record: two runs in one process must not see each other's."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    held = {
+        name.id
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
+
+    def is_held(node: ast.AST) -> bool:
+        return isinstance(node, ast.Name) and node.id in held
+
+    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+        memo = any("cache" in ast.unparse(each) for each in function.decorator_list)
+        assert not memo or function.name in MEMOS, f"{path}: {function.name} keeps what it found"
+        for node in ast.walk(function):
+            assert not isinstance(node, ast.Global), f"{path}: {function.name} writes to a global"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                changes = node.func.attr in CHANGES and is_held(node.func.value)
+                changes = changes and id_of(path) not in WORKERS
+                assert not changes, f"{path}: {function.name} changes {ast.unparse(node.func)}"
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
+                assert not is_held(node.value), (
+                    f"{path}: {function.name} writes {ast.unparse(node)}"
+                )
+
+
 @pytest.mark.parametrize("module", ["answers.extract", "scores.likelihood", "config", "errors"])
 def test_what_needs_no_engine_loads_none(module: str):
     code = f"import sys, btrans_eval.{module}; print({{'torch', 'lm_eval'}} & set(sys.modules))"

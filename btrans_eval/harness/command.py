@@ -113,7 +113,7 @@ def _rank() -> str:
 
 
 class _Unsaved(logging.Handler):
-    """Hears when the harness cannot save its results, which it only warns of (harness.md, P23)."""
+    """Hears when the harness cannot save its results, which it only warns of (docs/lm-eval.md)."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

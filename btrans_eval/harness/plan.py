@@ -1,7 +1,7 @@
 """From the harness's list of requests to the responses that a population must give.
 
 The harness hands over one object per request, listed once for each of its task's repeats; which
-copy is which can only be told by counting (harness.md, P7).
+copy is which can only be told by counting (docs/lm-eval.md).
 """
 
 from __future__ import annotations

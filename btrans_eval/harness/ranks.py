@@ -16,7 +16,7 @@ class Ranks:
     """Which of how many processes this is.
 
     The harness shards documents itself, but only where it sees more than one GPU, and it fails on
-    fewer documents than processes (harness.md, P5, P6). So each process takes its share of the
+    fewer documents than processes (docs/lm-eval.md). So each process takes its share of the
     questions here, and the harness is told that it is alone: every process gets all responses,
     and the first one writes the results.
 

@@ -149,7 +149,7 @@ class PopulationFilter(Filter):
 
 
 def first_k(row: Sequence[str], k: int, question: int) -> list[str]:
-    """The first k responses; a launch on several processes may append more (harness.md, P5)."""
+    """The first k responses; a launch on several processes may append more (docs/lm-eval.md)."""
     taken = list(row)[:k]
     check_row(taken, k, f"number {question}")
     return taken

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import os
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -44,7 +43,8 @@ from btrans_eval.population.norms import NormLayer, survey, unwrap
 from btrans_eval.population.notes import notes_of
 from btrans_eval.population.priors import LayerNoise
 
-_BOUND: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+_BOUND = "_is_bound_to_members"
+"""Attribute of a module while a population has it."""
 _CACHED_MEMBERS = 256
 
 
@@ -219,14 +219,14 @@ class Population:
         self._refuse_compiled()
         with ExitStack() as stack:
             for layer in self.layers:
-                _BOUND.add(layer.module)
-                stack.callback(_BOUND.discard, layer.module)
+                setattr(layer.module, _BOUND, True)
+                stack.callback(vars(layer.module).pop, _BOUND, None)
             if not self.is_stock:
                 self._attach(stack, bound, first)
             yield
 
     def _refuse_bound(self) -> None:
-        if any(module in _BOUND for module in self._model.modules()):
+        if any(hasattr(module, _BOUND) for module in self._model.modules()):
             raise UserError(
                 "members: this model is bound to members already, and noise must not be added "
                 "twice; leave the outer `with population.members(...)` block first"
