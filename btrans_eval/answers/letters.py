@@ -59,6 +59,16 @@ _TAKEN_BACK = re.compile(
     rf" (?:(?:but|however,?|though|yet) {_THAT_IS}|which is)){_WRONG}"
 )
 
+# "(a) 5 and (b) 7", "(i) 3, (ii) 4"; not "(A) 12, not (B) 13", "(A) 12 and (B) is wrong", nor
+# "A. (a) up, (b) down", the text of an option
+_PARTS = re.compile(
+    r"(?:(?<=a)|(?<=\bi))[)\].]{1,2} (?!\(?a[.)])"
+    r"(?:(?!\b(?:because|since|as|not|than|while|whereas|but|unlike|which|so|if)\b)"
+    r"(?:[^.!?\n]|\.(?=[0-9]))){1,80}?"
+    rf"(?:[,;]|\band\b)(?: and\b)? \(?(?:b|ii)[).] (?!{_VERB})",
+    re.I,
+)
+
 _NAMED = r"(?:(?i:\b(?:option|choice|answer|letter)) \(?|\()(?P<letter>[A-Z])\b\)?"
 _IS_BEST = r" is (?:therefore |thus |indeed )?(?:the )?(?:most |single )?(?:correct|right|best)\b"
 _OTHER_STATEMENTS = (
@@ -130,7 +140,9 @@ def _stated_letters(plain: str) -> list[tuple[int, str]]:
         if m := _STATED.match(plain, lead.end()):
             letter = m[m.lastgroup or 0].upper()
             if not _TAKEN_BACK.match(plain, m.end()):
-                said.append((m.start(), "" if _ANOTHER.match(plain, m.end()) else letter))
+                end = m.end(m.lastgroup or 0)
+                several = _ANOTHER.match(plain, m.end()) or _PARTS.match(plain, end)
+                said.append((m.start(), "" if several else letter))
         elif "none of" in lead[0].lower() or _NONE.match(plain, lead.end()):
             said.append((lead.end(), ""))
     for pattern in _OTHER_STATEMENTS:

@@ -89,10 +89,11 @@ class PopulationFilter(Filter):
         encoder: str | None = None,
         tolerance: float | None = None,
     ) -> None:
-        if tolerance is not None and not (kind == "latex" and 0 < tolerance < 1):
+        is_share = isinstance(tolerance, float) and 0 < tolerance < 1  # YAML's 1e-4 is a string
+        if tolerance is not None and not (is_share and kind == "latex" and score is None):
             raise UserError(
-                "tolerance: must lie between 0 and 1 and goes with kind: latex, got "
-                f"{tolerance!r} with kind: {kind}; leave it out for exact scores"
+                "tolerance: must lie between 0 and 1 and goes with kind: latex and without score, "
+                f"got {tolerance!r} with kind: {kind}; leave it out for exact scores"
             )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")

@@ -28,7 +28,17 @@ def test_near_answers_are_right_and_classes_stay_exact():
 
 
 @pytest.mark.parametrize(
-    "own", [{"tolerance": 0}, {"tolerance": 1}, {"tolerance": 1e-4, "kind": "number"}], ids=str
+    "own",
+    [
+        {"tolerance": 0},
+        {"tolerance": 1},
+        {"tolerance": -0.1},
+        {"tolerance": "1e-4"},  # YAML reads a number without a point as a string
+        {"tolerance": float("nan")},
+        {"tolerance": 1e-4, "kind": "number"},
+        {"tolerance": 1e-4, "score": lambda doc, text: 1.0},
+    ],
+    ids=str,
 )
 def test_a_tolerance_that_means_nothing_is_refused(own):
     with pytest.raises(UserError, match="tolerance: must lie between 0 and 1 and goes with kind"):

