@@ -21,6 +21,8 @@ _FIRST, _LAST = 60, 2000
 
 def equal(x: Any, y: Any) -> bool | None:
     """Whether two formulas, relations, sets or matrices are equal; None where it is not known."""
+    if any(_says_nothing(each) for each in (x, y)):
+        return False
     if x == y:
         return True
     if isinstance(x, Relational) and isinstance(y, Relational):
@@ -37,6 +39,11 @@ def equal(x: Any, y: Any) -> bool | None:
     if isinstance(x, sympy.Expr) and isinstance(y, sympy.Expr):
         return _is_zero(x, y)
     return False
+
+
+def _says_nothing(x: Any) -> bool:
+    """Whether this is no value: 1/0, or a relation that holds always or never (x=x)."""
+    return x in (sympy.true, sympy.false) or x.has(sympy.zoo, sympy.nan)
 
 
 def _evaluated(x: Any) -> Any:
@@ -59,6 +66,8 @@ def _relations(x: Any, y: Any) -> bool | None:
     if x.rel_op != y.rel_op:
         return False
     left, right = x.lhs - x.rhs, y.lhs - y.rhs
+    if sympy.expand(left) == 0 or sympy.expand(right) == 0:  # x=x says nothing
+        return False
     point = next(_points(x.free_symbols))
     below = right.subs(point)
     if not x.free_symbols or not (left.subs(point).is_Rational and below.is_Rational and below):
@@ -119,8 +128,10 @@ def _is_zero(x: Any, y: Any) -> bool | None:
 def _points(symbols: Iterable[Any]) -> Iterator[dict[Any, Any]]:
     """Rational points, of both signs, at which two formulas that differ are unlikely to meet."""
     ordered = sorted(symbols, key=str)
-    for first, step, below in ((37, 16, 29), (-37, -16, 29), (53, -22, 41)):
-        yield {s: sympy.Rational(first + step * n, below) for n, s in enumerate(ordered)}
+    for first, step, bend, below in ((37, 16, 5, 29), (-37, -16, -5, 29), (53, -22, 3, 41)):
+        # not in steps of one size, at which p-q would be r-s
+        places = [first + step * n + bend * n**3 for n in range(len(ordered))]
+        yield {s: sympy.Rational(place, below) for s, place in zip(ordered, places, strict=True)}
 
 
 def _is_apart(value: Any, places: int) -> bool:

@@ -26,7 +26,9 @@ _PAIRS = ("{}", "<>", "()", "[]", "(]", "[)")
 _ORDER = re.compile(r"(\\[lg]e(?![A-Za-z])|[<>])")
 _FLIP = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 _SWAPPED = {"=": "=", "\\ne": "\\ne", **_FLIP}
-_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]|\\(?!cdot|frac)[A-Za-z]+")
+_LETTER = re.compile(
+    r"(?<![\\A-Za-z])[A-Za-z]|\\(?!(?:cdot|frac|sqrt|binom|pi)(?![A-Za-z]))[A-Za-z]+"
+)
 _RELATIONS = ("=", "<", ">", "\\ne", "\\le", "\\ge", "\\equiv", "\\in")
 _PROSE = re.compile(
     r"\\text\{|(?<![\\A-Za-z{])(?:[A-Za-z][a-z]{3,}|(?i:yes|no|odd|even|none|true|false))"
@@ -57,7 +59,7 @@ def read(answer: str) -> Term:
 def _read(text: str) -> Term:
     text = text.strip().removeprefix("+").lstrip()
     if len(parts := [part for part in split_top(text, ";") if part.strip()]) > 1:
-        return _set([_read(part) for part in parts])
+        return _set([_read(each) for part in parts for each in _both_signs(part)])
     entries = [each for entry in _entries(text) for each in _both_signs(entry)]
     if len(entries) > 1:
         return _set([_read(entry) for entry in entries])
@@ -67,7 +69,8 @@ def _read(text: str) -> Term:
 
 def _both_signs(entry: str) -> list[str]:
     """``1\\pm a`` as two values; what has two such signs stays as it is."""
-    if entry.count("\\pm") != 1 or "\\mp" in entry:
+    is_set = entry.strip().startswith("\\{") and entry.strip().endswith("\\}")
+    if entry.count("\\pm") != 1 or "\\mp" in entry or is_set:
         return [entry]
     both = (entry.replace("\\pm", sign) for sign in "+-")
     return [re.sub(r"(=|\A)\s*\+", r"\1", each) for each in both]
@@ -204,11 +207,15 @@ def _bracketed(opening: str, inner: str, closing: str) -> Term:
         "[)",
     ):
         return words_term(opening + inner + closing)
-    if len(entries) == 1:
-        return _read(inner) if pair in ("{}", "()", "[]") else words_term(opening + inner + closing)
-    parts = [_read(entry) for entry in entries]
     if pair == "{}":
+        parts = [_read(each) for entry in entries for each in _both_signs(entry)]
+        only = parts[0]
+        if len(parts) == 1 and (only.shape == "{}" or only.text.strip() == "\\emptyset"):
+            return Term(f"\\{{{only}\\}}", "{}", (only,))  # a set of a set
         return _set(parts)
+    if len(entries) == 1:
+        return _read(inner) if pair in ("()", "[]") else words_term(opening + inner + closing)
+    parts = [_read(entry) for entry in entries]
     text = opening + (" " if pair == "<>" else "") + ",".join(map(str, parts)) + closing
     return Term(text, pair, tuple(parts))
 
