@@ -18,9 +18,13 @@ _COMPATIBLE = re.compile("[\uff01-\uff5e\U0001d400-\U0001d7ff]")
 _GROUPED = re.compile(rf"(?<=[0-9])[{_BLANKS}](?=[0-9]{{3}}(?![0-9]))")
 _BLANK = re.compile(f"[{_BLANKS}]")
 _MINUS = re.compile(
-    rf"(?:(?<=[\s=+*/^<>≤≥≈(\[{{|,:·×÷$\"'“‘])|(?<=\A))[{_DASHES}](?=[$€£]?\.?[0-9])"
+    rf"(?:(?<=[\s#=+*/^<>≤≥≈(\[{{|,:·×÷$\"'“‘])|(?<=\A))[{_DASHES}](?=[$€£]?\.?[0-9]|\\[dt]?frac)"
+    rf"|(?<==)[{_DASHES}](?= [0-9])|(?<== )[{_DASHES}](?= [0-9])"
 )
-_RANGE = re.compile(f"(?<=[0-9])[{_DASHES[:-1]}](?=[0-9])")
+# of a range, and of a compound, in which a long dash would separate
+_RANGE = re.compile(
+    f"(?<=[0-9])[{_DASHES[:-1]}](?=[0-9])|(?<=[A-Za-z])[‒–](?=[0-9])|(?<=[0-9])[‒–](?=[A-Za-z])"
+)
 
 
 def fold(text: str) -> str:

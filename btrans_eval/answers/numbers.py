@@ -39,6 +39,13 @@ _VERB = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n")
 _STARTS = re.compile(r"[\s€£¥+~\"-]*\.?[0-9]")
+_NONE = re.compile(
+    r"[\s\"'(*]*(?:it |this |that |there )?(?:is |are )?(?:none|unknown|undetermined|not enough"
+    r"|insufficient|impossible|not possible|no (?:answer|solution)|(?:can ?not|can't) be"
+    r"|i (?:do not|don't) know|n/a)\b",
+    re.I,
+)
+_FACTORIAL_SAID = re.compile(r"[^!\n]{0,40}[0-9)]\s?!(?:[.,;:)/]|\s?[-=+*/·^])")
 _FACTORIAL = re.compile(r"[0-9)}]\s*!")
 
 
@@ -83,6 +90,8 @@ def _stated(seen: str, plain: str) -> str | None:
         span = plain[lead.end() : lead.end() + 200]
         head = _STATEMENT_END.split(span)[0]
         rest = span[len(head) :]
+        if _NONE.match(span) or _FACTORIAL_SAID.match(span):
+            return ""
         first, equals, _ = head.partition("=")
         if not (_STARTS.match(head) or (equals and not (lead["mark"] and WORD.search(first)))):
             continue  # words come first

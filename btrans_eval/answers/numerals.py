@@ -30,7 +30,8 @@ _NAME_AFTER = re.compile(r"(?:st|nd|rd|th)\b|-[A-Za-z]")
 _GLUED_BEFORE = re.compile(
     r"""
     (?:
-        [{√] | [0-9)][ ]?[+*×÷·/]{1,2}[ ]? | [0-9][ ]x[ ] | [0-9][.,:'’] | (?:minus|negative)[ ]
+        [{√] | [0-9)!][ ]?[+*×÷·/]{1,2}[ ]? | [0-9)][ ][‒–—―﹘][ ]
+        | \\(?:cdot|times|div)[ ]? | [0-9][ ]x[ ] | [0-9][.,:'’] | (?:minus|negative)[ ]
     )[€£¥]?\Z
     """,
     re.I | re.X,
@@ -40,7 +41,8 @@ _GLUED_AFTER = re.compile(
     rf"(?!{_UNIT_AT_ONCE})[A-Za-z_(]"
     r"| ?(?:[\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺π√½¼¾⅓⅔+×÷·=<>≈]|\\(?!\\|end)|\.\.|…|['’][0-9]|\* ?[\w(]"
     r"|[-/] ?(?:[0-9(]|$))"
-    r"| ?(?:hundred|thousand|million|billion|trillion|dozen)"
+    r"| ?(?i:hundred|thousand|million|billion|trillion|dozen|lakh|crore)| (?:[KM]|bn|mn)\b"
+    r"|!(?=[.,;:)/]|\s?[-=+*/·×^\\]|\s[a-z])"  # a factorial, no cry
     r"| (?:\w+ )?and (?:a|one|three)[ -]"
 )
 _SIGN = re.compile(r"(?P<previous>\S?)(?P<space>\s*)-(?P<gap> ?)[€£¥]? ?\Z")

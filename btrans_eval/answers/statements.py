@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _THE_ANSWER = (
-    r"\b(?:answer|(?:correct|best|right|closest) (?:option|choice|letter|one))\b"
+    r"\b(?:answer|ans(?=\s*[:=])|final result"
+    r"|(?:correct|best|right|closest) (?:option|choice|letter|one))\b"
     r"(?: choice| option| letter)?"
     r"(?: (?:to|for) (?:the|this|that|your)(?: \w+){1,3}?)?"
 )

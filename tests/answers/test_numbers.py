@@ -96,6 +96,35 @@ FOLDED: list[tuple[str, str | None]] = [
     ("\\boxed{12\\,\\text{m}^2}", "12"),
     ("\\boxed{5!}", None),
     ("The answer is 5!", "5"),
+    ("The answer is $5!$.", None),
+    ("There are 5! ways", None),
+    ("The answer is 5! = 120.", None),
+    ("10!/5!", None),
+    ("It is $3 \\cdot 4$", None),
+    ("It is $12 \\div 4$", None),
+    ("She has 16 – 3", None),
+    ("She needs 10 — 12 eggs", None),
+    ("on day 7 because of COVID–19", "7"),
+    ("on day 7 a 3–hour shift", "7"),
+    ("####–5", "-5"),
+    ("x = – 5", "-5"),
+    ("so it is –\\frac{3}{4}", "-0.75"),
+    ("It is 12 Million", None),
+    ("It is 12 bn", None),
+    ("Answer: 12 lakh", None),
+]
+
+# A label that says there is no answer.
+NONE: list[tuple[str, str | None]] = [
+    ("She has 12 on day 3.\nAnswer: none", None),
+    ("12 eggs. Answer: unknown.", None),
+    ("12 eggs. Answer: It cannot be determined", None),
+    ("Answer: cannot be determined from 3 facts", None),
+    ("Answer: Not enough information. There are 3 unknowns.", None),
+    ("The answer is impossible to know from 3 facts.", None),
+    ("Ans: 7 apples (2 boxes of 4)", "7"),
+    ("ANS = 7 (of 8)", "7"),
+    ("Final result: 7 (rounded to 2 decimals)", "7"),
 ]
 
 # Several answers are no answer.
@@ -318,7 +347,7 @@ def test_number(text: str, expected: str | None) -> None:
     assert extract(text, "number") == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), LABELLED + FOLDED + SEVERAL)
+@pytest.mark.parametrize(("text", "expected"), LABELLED + FOLDED + SEVERAL + NONE)
 def test_number_with_labels_signs_and_boxes(text: str, expected: str | None) -> None:
     assert extract(text, "number") == expected
 

@@ -38,7 +38,7 @@ def test_near_answers_are_right_and_classes_stay_exact():
         {"tolerance": 1e-4, "kind": "number"},
         {"tolerance": 1e-4, "score": lambda doc, text: 1.0},
     ],
-    ids=str,
+    ids=range(7),
 )
 def test_a_tolerance_that_means_nothing_is_refused(own):
     with pytest.raises(UserError, match="tolerance: must lie between 0 and 1 and goes with kind"):
