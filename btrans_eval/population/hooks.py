@@ -17,6 +17,7 @@ from btrans_eval.population import probe
 from btrans_eval.population.caches import cache_in
 from btrans_eval.population.gates import gate_of
 from btrans_eval.population.norms import NormLayer
+from btrans_eval.population.windows import WHOLE, Window, entering
 
 Shift = Callable[[Tensor], Tensor]
 """From a layer's output to what is added to it, of a shape that broadcasts to the output's."""
@@ -64,24 +65,26 @@ def refuse_call(name: str) -> Callable[..., None]:
     return hook
 
 
-def per_row(shifts: Tensor, layer: NormLayer) -> Shift:
+def per_row(shifts: Tensor, layer: NormLayer, window: Window = WHOLE) -> Shift:
     """Adds ``shifts[i]`` to row i of the layer's output, at every token.
 
     Args:
         shifts: float32, shape (rows, width); cast to the output's dtype before it is added.
         layer: where they are added.
+        window: which of the rows the forward pass under way holds.
     """
-    rows = shifts.shape[0]
     ready: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def shift(output: Tensor) -> Tensor:
-        check_output(output, rows, layer)
         place = (output.device, output.dtype)
         if place not in ready:
             ready[place] = shifts.to(*place)
+        given = ready[place][window.rows]
+        rows = given.shape[0]
+        check_output(output, rows, layer)
         if layer.is_flat:
-            return ready[place].repeat_interleave(output.shape[0] // rows, dim=0)
-        return ready[place].view(rows, *[1] * (output.ndim - 2), layer.width)
+            return given.repeat_interleave(output.shape[0] // rows, dim=0)
+        return given.view(rows, *[1] * (output.ndim - 2), layer.width)
 
     return shift
 
@@ -96,6 +99,7 @@ class Where:
         positions: index of each token without padding, for the forward pass under way.
         axis: which dimension of the layer's output runs over tokens.
         is_head: whether the layer comes after the decoder, where only the last tokens may be kept.
+        window: which of the rows the forward pass under way holds.
     """
 
     rows: Sequence[int]
@@ -103,6 +107,7 @@ class Where:
     positions: TokenPositions
     axis: int
     is_head: bool = False
+    window: Window = WHOLE
 
     def tokens(self, output: Tensor, layer: NormLayer) -> NDArray[np.int64]:
         """Index of each token of a layer's output, shape (rows, tokens).
@@ -131,15 +136,15 @@ def per_token(
         layer: where they are added.
     """
     none = np.zeros(layer.width, dtype=np.float32)
-    rows = where.rows
 
     def added(output: Tensor) -> Tensor:
+        rows, starts = where.rows[where.window.rows], where.starts[where.window.rows]
         check_output(output, len(rows), layer)
         tokens = where.tokens(output, layer)
         shifts = np.stack(
             [
                 np.stack([shift(member, int(t)) if t >= start else none for t in row])
-                for member, start, row in zip(rows, where.starts, tokens, strict=True)
+                for member, start, row in zip(rows, starts, tokens, strict=True)
             ]
         )  # (rows, tokens, width)
         shape = [len(rows), *[1] * (output.ndim - 2), layer.width]
@@ -157,16 +162,16 @@ def from_start(shifts: Tensor, where: Where, layer: NormLayer) -> Shift:
         where: which tokens.
         layer: where they are added.
     """
-    rows = len(where.rows)
     starts = np.asarray(where.starts)[:, None]
 
     def added(output: Tensor) -> Tensor:
+        given = shifts[where.window.rows].to(output.device, output.dtype)
+        rows = given.shape[0]
         check_output(output, rows, layer)
         tokens = where.tokens(output, layer)
-        mask = torch.from_numpy(tokens >= starts).to(output.device, output.dtype)
+        mask = torch.from_numpy(tokens >= starts[where.window.rows]).to(output.device, output.dtype)
         per_token, per_row = [rows, *[1] * (output.ndim - 1)], [rows, *[1] * (output.ndim - 1)]
         per_token[where.axis], per_row[-1] = tokens.shape[1], layer.width
-        given = shifts.to(output.device, output.dtype)
         return mask.view(per_token) * given.view(per_row)
 
     return added
@@ -192,18 +197,17 @@ class TokenPositions:
     padding), else from the position ids, else counted on from the cache.
     """
 
-    def __init__(self, decoder: nn.Module, rows: int) -> None:
+    def __init__(self, decoder: nn.Module, rows: int, window: Window = WHOLE) -> None:
         self.current: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)  # (rows, tokens)
-        self._rows = rows
+        self._rows, self._window = rows, window
         self.remove = decoder.register_forward_pre_hook(self._enter, with_kwargs=True).remove
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        tokens = kwargs.get("input_ids", args[0] if args else None)
-        if tokens is None:
-            tokens = kwargs["inputs_embeds"]
-        if tokens.shape[0] != self._rows:
+        tokens = entering(args, kwargs)
+        rows = len(range(self._rows)[self._window.rows])
+        if tokens.shape[0] != rows:
             raise UserError(
-                f"members: bind one member for each row that the model sees, but {self._rows} "
+                f"members: bind one member for each row that the model sees, but {rows} "
                 f"are bound and the model was given {tokens.shape[0]} rows"
             )
         self.current = _token_index(kwargs, tokens.shape[0], tokens.shape[1]).cpu().numpy()

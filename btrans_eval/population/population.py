@@ -7,14 +7,14 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from btrans_eval.config import (
     NOISE_STARTS,
@@ -26,25 +26,27 @@ from btrans_eval.config import (
 )
 from btrans_eval.errors import UserError
 from btrans_eval.population import noise as noises
-from btrans_eval.population import priors, probe
+from btrans_eval.population import priors
+from btrans_eval.population.carrier import Carrier
 from btrans_eval.population.hooks import (
-    Adding,
     Shift,
     TokenPositions,
     Where,
     from_start,
-    guard_generate,
     per_row,
     per_token,
-    refuse_call,
-    token_axes,
 )
-from btrans_eval.population.norms import NormLayer, survey, unwrap
+from btrans_eval.population.norms import NormLayer
 from btrans_eval.population.notes import notes_of
 from btrans_eval.population.priors import LayerNoise
+from btrans_eval.population.windows import (
+    WHOLE,
+    NextRows,
+    Window,
+    checked_rows,
+    per_packed_row,
+)
 
-_BOUND = "_is_bound_to_members"
-"""Attribute of a module while a population has it."""
 _CACHED_MEMBERS = 256
 
 
@@ -104,24 +106,17 @@ class Population:
         self.noise_from = check_choice("noise_from", noise_from, NOISE_STARTS)
         self.norms = norms
         self.seed = check_whole("seed", seed, minimum=0)
-        self._given, self._model = model, unwrap(model)
-        if getattr(getattr(self._model, "config", None), "is_encoder_decoder", False):
-            raise UserError(
-                f"model: must be decoder-only, but {type(self._model).__name__} is an "
-                "encoder-decoder; choose a causal language model"
-            )
-        self._refuse_bound()
-        self._survey = survey(model, norms)
-        self.layers: tuple[NormLayer, ...] = self._survey.layers
+        self._carrier = Carrier(model, norms)
+        self.layers: tuple[NormLayer, ...] = self._carrier.survey.layers
         if self.sigma is None:
             found = priors.read(self.prior, self.layers)
         else:
             is_none = self.sigma == 0  # then there is nothing to scale
             factors = priors.scales_of("isotropic" if is_none else prior, self.layers, scales)
             found = [LayerNoise(self.mu, self.sigma * factor) for factor in factors]
-        needs_axes = noise == "token" or noise_from == "generation"
-        self._token_axes = token_axes(self._model, self.layers) if needs_axes else []
-        self._decoder = probe.entry(self._model) if needs_axes else self._model
+        self._needs_places = noise == "token" or noise_from == "generation"
+        if self._needs_places:  # a model that does not tell is refused here
+            _ = self._carrier.axes_of_tokens
         self._set_noise(found)
 
     def _set_noise(self, found: Sequence[LayerNoise]) -> None:
@@ -139,6 +134,13 @@ class Population:
                 for noise, sigma in zip(self.layer_noise, sigmas, strict=True)
             ]
         )
+        return other
+
+    def times(self, factor: float) -> Population:
+        """The same population with every standard deviation times ``factor``, at least 0."""
+        other = copy.copy(self)
+        other.sigma = None if self.sigma is None else self.sigma * factor
+        other._set_noise([LayerNoise(n.mu, n.sigma * factor) for n in self.layer_noise])
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -163,7 +165,7 @@ class Population:
             for layer, noise in zip(self.layers, self.layer_noise, strict=True)
             if noise.is_none and not self.is_stock
         ]
-        return notes_of(self._survey, silent)
+        return notes_of(self._carrier.survey, silent)
 
     @property
     def is_stock(self) -> bool:
@@ -205,74 +207,90 @@ class Population:
                 the model is bound already, if the model is then given another number of rows, or
                 on beam search.
         """
-        bound = tuple(check_whole("members", member, minimum=0) for member in rows)
-        if not bound:
-            raise UserError("members: name at least one member, one for each row of the batch")
-        if (first is not None) != (self.noise_from == "generation"):
-            raise UserError(
-                "first: must be given with noise_from=generation, and only with it, got "
-                f"{first!r} with noise_from={self.noise_from}"
-            )
-        if first is not None and len(first) != len(bound):
-            raise UserError(f"first: must have one index for each of {len(bound)} rows")
-        self._refuse_bound()
-        self._refuse_compiled()
-        with ExitStack() as stack:
-            for layer in self.layers:
-                setattr(layer.module, _BOUND, True)
-                stack.callback(vars(layer.module).pop, _BOUND, None)
-            if not self.is_stock:
-                self._attach(stack, bound, first)
+        bound = checked_rows(rows, first, self.noise_from)
+        with self._carrier.held() as stack:
+            self._attach(stack, bound, first, WHOLE)
             yield
 
-    def _refuse_bound(self) -> None:
-        if any(hasattr(module, _BOUND) for module in self._model.modules()):
-            raise UserError(
-                "members: this model is bound to members already, and noise must not be added "
-                "twice; leave the outer `with population.members(...)` block first"
+    @contextmanager
+    def windows(self, rows: Sequence[int], first: Sequence[int] | None = None) -> Iterator[None]:
+        """Within the block each forward pass, of n rows, holds the next n of ``rows``, cyclic.
+
+        So a batch is generated, and scored again in chunks of whatever size, under one binding.
+        A pass that gradients are wanted of must hold all rows.
+
+        Args: as of `members`.
+
+        Raises:
+            UserError: as `members`, and if a pass reaches beyond the last row.
+        """
+        bound = checked_rows(rows, first, self.noise_from)
+        # a forward pass finds it, before anything is bound
+        window = WHOLE if self.is_stock else NextRows(self._carrier.decoder, len(bound))
+        with self._carrier.held() as stack:
+            stack.enter_context(window.followed())
+            self._attach(stack, bound, first, window)
+            yield
+
+    @contextmanager
+    def packed(self, rows: Sequence[int], lengths: Sequence[int]) -> Iterator[None]:
+        """Within the block the model is given one row, (1, tokens), that holds all ``rows`` packed.
+
+        Args:
+            rows: one member, a whole number at least 0, for each row.
+            lengths: tokens of each row, in their order; what pads the end is a row of its own.
+
+        Raises:
+            UserError: as `members`, with ``noise=token`` or ``noise_from=generation``, or if the
+                model is then given another number of tokens.
+        """
+        if self.noise != "sequence":
+            raise UserError(f"packed: goes with noise=sequence, got noise={self.noise}")
+        bound = checked_rows(rows, None, self.noise_from)
+        spans = [check_whole("lengths", length, minimum=1) for length in lengths]
+        if len(spans) != len(bound):
+            raise UserError(f"lengths: must be one for each of {len(bound)} rows, got {len(spans)}")
+        axes = self._carrier.axes_of_tokens
+        with self._carrier.held() as stack:
+            self._add(
+                stack,
+                lambda index, layer: per_packed_row(
+                    self._shifts(index, bound), spans, layer, axes[index]
+                ),
             )
+            yield
 
-    def _refuse_compiled(self) -> None:
-        """A compiled graph keeps the hooks that it was traced with, and ignores new ones."""
-        for module in (self._given, *self._model.modules()):
-            compiled = getattr(module, "_compiled_call_impl", None) is not None
-            if compiled or hasattr(module, "_orig_mod"):
-                raise UserError(
-                    f"model: must not be compiled, but {type(module).__name__} is: its graph "
-                    "would ignore the noise; pass the model as it was before torch.compile"
-                )
-
-    def _attach(self, stack: ExitStack, rows: tuple[int, ...], first: Sequence[int] | None) -> None:
-        stack.callback(guard_generate(self._model))
-        positions = TokenPositions(self._decoder, len(rows)) if self._token_axes else None
-        if positions is not None:
+    def _attach(
+        self, stack: ExitStack, rows: tuple[int, ...], first: Sequence[int] | None, window: Window
+    ) -> None:
+        positions = None
+        if self._needs_places and not self.is_stock:
+            positions = TokenPositions(self._carrier.decoder, len(rows), window)
             stack.callback(positions.remove)
         starts = [0] * len(rows) if first is None else list(first)
-        for index, layer in enumerate(self.layers):
-            if self.layer_noise[index].is_none:
-                continue
-            hook = Adding(self._shift(index, layer, rows, starts, positions), layer)
-            handle = layer.module.register_forward_hook(hook, with_kwargs=True)
-            stack.callback(handle.remove)
-        for name, module in self._survey.unreached.items():
-            stack.callback(module.register_forward_hook(refuse_call(name)).remove)
 
-    def _shift(
-        self,
-        index: int,
-        layer: NormLayer,
-        rows: tuple[int, ...],
-        starts: Sequence[int],
-        positions: TokenPositions | None,
-    ) -> Shift:
-        where = None
-        if positions is not None:
-            is_head = layer.module not in set(self._decoder.modules())
-            where = Where(rows, starts, positions, self._token_axes[index], is_head)
+        def shift(index: int, layer: NormLayer) -> Shift:
+            if positions is None:
+                return per_row(self._shifts(index, rows), layer, window)
+            is_head = layer.module not in set(self._carrier.decoder.modules())
+            axis = self._carrier.axes_of_tokens[index]
+            where = Where(rows, starts, positions, axis, is_head, window)
             if self.noise == "token":
                 return per_token(functools.partial(self._token_shift, index), where, layer)
-        shifts = torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
-        return per_row(shifts, layer) if where is None else from_start(shifts, where, layer)
+            return from_start(self._shifts(index, rows), where, layer)
+
+        self._add(stack, shift)
+
+    def _add(self, stack: ExitStack, shift: Callable[[int, NormLayer], Shift]) -> None:
+        if self.is_stock:
+            return
+        noisy = enumerate(zip(self.layers, self.layer_noise, strict=True))
+        shifts = [None if noise.is_none else shift(i, layer) for i, (layer, noise) in noisy]
+        self._carrier.add(stack, shifts)
+
+    def _shifts(self, index: int, rows: Sequence[int]) -> Tensor:
+        """The bias of each row's member at a layer, shape (rows, width)."""
+        return torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
 
     def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:
         return self.shift(member, layer, token)
