@@ -12,14 +12,18 @@ SPECIAL = ["<pad>", "<s>", "</s>"]
 WORDS = [f"w{number}" for number in range(len(SPECIAL), VOCABULARY)]
 
 
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each word."""
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+
+
 def save(folder: Path, family: str = "llama") -> str:
     """Write the checkpoint and return its path; the same bytes every time."""
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
     BY_NAME[family].build().save_pretrained(folder)
-    fast.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return str(folder)

@@ -1,0 +1,69 @@
+"""Who answers in training: the member and the noise of every rollout, by its number in the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from btrans_eval.config import check_choice, check_number, check_whole
+from btrans_eval.errors import UserError
+
+MEMBERS = ("fresh", "fixed")
+UPDATES = ("member", "clean")
+SCHEDULES = ("constant", "exponential")
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """How the rollouts of a training run are members.
+
+    What the paper does not state is a choice here, and stands in a run's results.
+
+    Raises:
+        UserError: on a value outside its range.
+    """
+
+    members: str = "fresh"
+    """One of MEMBERS. ``fresh``: rollouts are numbered from 0 in the order of (generation, prompt,
+    rollout), and the number is the member, so none comes twice; ``fixed``: rollout g of every
+    group is member g."""
+    update: str = "member"
+    """One of UPDATES. ``member``: the update is under the rollout's own noise, exactly on-policy;
+    ``clean``: rollouts alone carry noise, and the model itself learns, with truncated importance
+    weights."""
+    schedule: str = "constant"
+    """One of SCHEDULES of sigma over generations; ``exponential``: falling to ``sigma_end`` times
+    itself at the last."""
+    sigma_end: float = 0.1
+    """Of an exponential schedule: the last generation's sigma over the first one's, in (0, 1]."""
+    weight_limit: float = 2.0
+    """Of a clean update: importance weights of tokens are cut at it, at least 1."""
+    check_every: int = 10
+    """Generations between two checks that the update sees what generated, the first one included;
+    0: never."""
+
+    def __post_init__(self) -> None:
+        check_choice("members", self.members, MEMBERS)
+        check_choice("update", self.update, UPDATES)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        if not 0 < check_number("sigma_end", self.sigma_end) <= 1:
+            raise UserError(
+                f"sigma_end: must be above 0 and at most 1, got {self.sigma_end}; 0.1 lets sigma "
+                "fall to a tenth"
+            )
+        check_number("weight_limit", self.weight_limit, minimum=1.0)
+        check_whole("check_every", self.check_every, minimum=0)
+
+    def numbered(self, first: int, count: int, group: int) -> list[int]:
+        """The members of ``count`` rollouts that stand prompt by prompt, ``group`` for each.
+
+        Args:
+            first: number of the first of them in the run.
+        """
+        numbers = range(first, first + count)
+        return [n % group for n in numbers] if self.members == "fixed" else list(numbers)
+
+    def factor(self, generation: int, generations: int) -> float:
+        """What sigma is multiplied by at a generation, from 0, of so many in the run."""
+        if self.schedule == "constant" or generations < 2:
+            return 1.0
+        return float(self.sigma_end ** (min(generation, generations - 1) / (generations - 1)))

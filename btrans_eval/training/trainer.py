@@ -1,0 +1,289 @@
+"""trl's GRPO trainer, in which every rollout has a member of its own.
+
+Two private methods of trl are overridden, both by calling it and adding to what it returns:
+``_generate_and_score_completions`` (members go with their rows) and ``_generate_single_turn``
+(generation is followed, and rows end where the task says). One is called,
+``_get_per_token_logps_and_entropies``. tests/training/test_trl.py tells when they change.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOTrainer
+
+from btrans_eval.config import PopulationConfig
+from btrans_eval.errors import UserError
+from btrans_eval.population import calibrate
+from btrans_eval.population.norms import unwrap
+from btrans_eval.population.population import Population
+from btrans_eval.training import checkpoints
+from btrans_eval.training.refusals import check_arguments, check_model, check_trl
+from btrans_eval.training.rollouts import Rollouts
+from btrans_eval.training.sampler import Likelihoods, RowEnds, Watch, seen
+
+BOUNDS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+"""Of the check that an update sees what generated: mean |difference| of log-probabilities."""
+
+
+class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to mypy
+    """GRPO (arXiv 2402.03300) in which a rollout is answered, and updated, under its own member.
+
+    Takes what ``trl.GRPOTrainer`` takes, and:
+
+    Args:
+        population: whose members answer; a `PopulationConfig`, or a `Population` of the model.
+            Without noise it is trl's own trainer, bit for bit.
+        rollouts: how rollouts are members.
+        watch: makes a new judge of whether a response is done with its last token, for each row;
+            None: only end tokens and ``max_completion_length`` end it.
+
+    Attributes:
+        population: with sigma as a number.
+        calibration: how it was found, or None.
+
+    Raises:
+        UserError: on an argument that members cannot be had with, before the model is loaded; in
+            training, if what is updated is not what generated.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: Any = None,
+        *others: Any,
+        population: PopulationConfig | Population,
+        rollouts: Rollouts | None = None,
+        watch: Callable[[], Watch] | None = None,
+        **given: Any,
+    ) -> None:
+        check_trl()
+        self.rollouts = rollouts or Rollouts()
+        if args is not None:
+            check_arguments(args, self.rollouts, given.get("peft_config"), given)
+        _check_population(population)
+        super().__init__(model, reward_funcs, args, *others, **given)
+        if args is None:  # what trl chose
+            check_arguments(self.args, self.rollouts, given.get("peft_config"), given)
+        self.calibration: dict[str, Any] | None = None
+        self.population = self._populate(population)
+        check_model(self.model, self.population.layers)
+        self._watch = watch
+        self._generations = 0  # that were begun in this run, with those before a checkpoint
+        self._answering: Population | None = None  # while rollouts of a clean update generate
+        self._is_followed = False
+        self._rollouts: list[int] = []
+        self._likelihoods: list[list[float]] = []
+        self._scaled: tuple[float, Population] = (1.0, self.population)
+        self._binding = ExitStack()
+        self._noted: dict[str, list[float]] = defaultdict(list)
+        self.add_callback(checkpoints.Marks(self._facts))
+
+    def _populate(self, population: PopulationConfig | Population) -> Population:
+        if isinstance(population, Population):
+            return population
+        tokenizer = getattr(self.processing_class, "tokenizer", self.processing_class)
+        sigma, scales, self.calibration = calibrate.resolve(
+            unwrap(self.model), tokenizer, population
+        )
+        return Population(
+            self.model,
+            sigma=sigma,
+            mu=population.mu,
+            prior=population.prior,
+            noise=population.noise,
+            norms=population.norms,
+            seed=population.seed,
+            scales=scales,
+        )
+
+    def train(self, resume_from_checkpoint: Any = None, *others: Any, **given: Any) -> Any:
+        """As trl's; a checkpoint that was not finished is never resumed from."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = checkpoints.latest(Path(str(self.args.output_dir)))
+            if resume_from_checkpoint is None and get_last_checkpoint(self.args.output_dir) is None:
+                raise UserError(
+                    f"resume_from_checkpoint: {self.args.output_dir} has no checkpoint; leave it "
+                    "out to begin"
+                )
+        if resume_from_checkpoint:
+            found = checkpoints.read(Path(resume_from_checkpoint), self._facts())
+            self._generations = found["generations"]
+        return super().train(resume_from_checkpoint, *others, **given)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a checkpoint must agree in, and how far it is."""
+        return {
+            "noise_sha256": self.population.digest(),
+            "seed": self.population.seed,
+            "members": self.rollouts.members,
+            "update": self.rollouts.update,
+            "generations": self._generations,
+        }
+
+    # ------------------------------------------------------------- generation
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        is_training = self.model.training
+        group = self.num_generations if is_training else self.num_generations_eval
+        generation = self._generations if is_training else 0
+        every = len(inputs) * self.accelerator.num_processes
+        first = generation * every + self.accelerator.process_index * len(inputs)
+        fixed = self.rollouts if is_training else Rollouts(members="fixed")
+        self._rollouts = fixed.numbered(first, len(inputs), group)
+        population = self._at(generation)
+        is_clean = is_training and self.rollouts.update == "clean"
+        self._answering = population if is_clean else None
+        is_noisy = is_training and not population.is_stock
+        checks = is_noisy and self._is_due(generation)
+        self._is_followed = checks or (is_noisy and is_clean)
+        with nullcontext() if is_clean else population.windows(self._rollouts):
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            if checks and not is_clean:
+                self._check(output, generation)
+        if is_training:
+            self._generations += 1
+        if is_noisy and is_clean:
+            if checks:
+                with population.windows(self._rollouts):
+                    self._check(output, generation)
+            self._correct(output)
+        device = output["completion_ids"].device
+        output["member"] = torch.tensor(self._rollouts, device=device)
+        output["generation"] = torch.full_like(output["member"], generation)
+        return output
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        answering = self._answering
+        likelihoods = Likelihoods(self.temperature) if self._is_followed else None
+        ends = None
+        if self._watch is not None:
+            ends = RowEnds([self._watch() for _ in self._rollouts])
+        with (
+            nullcontext() if answering is None else answering.members(self._rollouts),
+            seen(unwrap(self.model), likelihoods, ends),
+        ):
+            completions, logprobs = super()._generate_single_turn(*args, **kwargs)
+        if ends is not None:
+            rows = zip(completions, ends.said, strict=True)
+            completions = [tokens[: len(said)] for tokens, said in rows]
+        if likelihoods is not None:
+            self._likelihoods = likelihoods.of(completions)
+        return completions, logprobs
+
+    def _at(self, generation: int) -> Population:
+        """The population with sigma as it is at a generation."""
+        generations = -(-self.state.max_steps * self.args.gradient_accumulation_steps
+                        // (self.args.steps_per_generation * self.num_iterations))  # fmt: skip
+        factor = self.rollouts.factor(generation, generations)
+        if factor == 1.0:
+            return self.population
+        if self._scaled[0] != factor:  # its members' noise is kept
+            self._scaled = factor, self.population.times(factor)
+        return self._scaled[1]
+
+    # ------------------------------------------------- what generated and what is updated
+    def _is_due(self, generation: int) -> bool:
+        every = self.rollouts.check_every
+        return bool(every) and generation % every == 0
+
+    def _check(self, output: dict[str, Any], generation: int) -> None:
+        """Stop where the pass that is updated differs from the one that generated.
+
+        Raises:
+            UserError: saying by how much.
+        """
+        sampled, mask = self._sampled(output), output["completion_mask"].bool()
+        apart = (self._passed(output) - sampled).abs()[mask]
+        found = float(self.accelerator.gather(apart.mean()).mean())
+        self._noted["on_policy_difference"].append(found)
+        is_mixed = self.args.bf16 or self.args.fp16
+        bound = BOUNDS[torch.bfloat16 if is_mixed else self.model.dtype]
+        if not found <= bound:
+            raise UserError(
+                f"on-policy check: log-probabilities of generation {generation} differ from those "
+                f"of a pass over its finished rows by {found:.3g} on average, more than {bound:g}: "
+                "what would be updated is not what answered, and training was stopped. Models that "
+                "learn a vector for each position (GPT-2) need prompts of one length in trl; any "
+                "other is worth a report"
+            )
+
+    def _correct(self, output: dict[str, Any]) -> None:
+        """Truncated importance weights of a clean update, on the advantage of each token.
+
+        A loss of trl is linear in a positive factor of the advantage, but for its KL term, which
+        stays as it is.
+        """
+        sampled, mask = self._sampled(output), output["completion_mask"].bool()
+        ratio = (self._passed(output) - sampled).exp()
+        weights = ratio.clamp(max=self.rollouts.weight_limit).masked_fill(~mask, 0.0)
+        output["advantages"] = output["advantages"][:, None] * weights
+        of_tokens = ratio[mask]
+        self._noted["importance_weight"].append(float(weights[mask].mean()))
+        self._noted["importance_truncated"].append(
+            float((of_tokens > self.rollouts.weight_limit).float().mean())
+        )
+
+    def _sampled(self, output: dict[str, Any]) -> Tensor:
+        """Log-probabilities with which each token was generated, shape (rows, tokens)."""
+        ids = output["completion_ids"]
+        table = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        for row, found in enumerate(self._likelihoods):
+            table[row, : len(found)] = torch.tensor(found, device=ids.device)
+        return table
+
+    @torch.no_grad()
+    def _passed(self, output: dict[str, Any]) -> Tensor:
+        """The same from a pass over the finished rows, under whatever binds the model."""
+        tokens = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        found, _, _ = self._get_per_token_logps_and_entropies(
+            self.model, tokens, mask, output["completion_ids"].size(1),
+            batch_size=self.args.per_device_train_batch_size,
+        )  # fmt: skip
+        passed: Tensor = found.float()
+        return passed
+
+    # ------------------------------------------------------------------- the update
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """As trl's; rows are bound to their members until after the backward pass.
+
+        Under gradient checkpointing layers run again there, and nothing would tell if noise was
+        gone by then.
+        """
+        with self._binding:
+            return super().training_step(*args, **kwargs)
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """As trl's, under members 0 to G - 1 of each group."""
+        with self._binding:
+            return super().prediction_step(*args, **kwargs)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As trl's, of rows that are bound to their members; who calls it lets them go."""
+        if self.rollouts.update == "member" or not self.model.training:
+            generation = int(inputs["generation"][0])
+            population = self._at(generation)
+            self._binding.enter_context(population.members(inputs["member"].tolist()))
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As trl's, with what was noted of the members."""
+        noted = {name: sum(values) / len(values) for name, values in self._noted.items()}
+        self._noted.clear()
+        super().log({**logs, **noted}, *args, **kwargs)
+
+
+def _check_population(population: PopulationConfig | Population) -> None:
+    if population.noise_from != "prompt":
+        raise UserError(
+            "noise_from: must be prompt in training, got generation: where a row's noise begins is "
+            "not known before its prompt is read"
+        )
