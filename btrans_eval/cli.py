@@ -19,6 +19,9 @@ USAGE = """btrans-eval COMMAND ...
         run stock and population arms on the same questions, with paired intervals and a report
   compare RUN_A RUN_B ... --output_path OUT
         compare finished runs of any model type
+  train FILE.yaml --output_path OUT
+  train --task NAME --model_args ARGS [--arms ARMS] [...] --output_path OUT
+        reinforcement learning (GRPO) of a LoRA adapter, with members and without, evaluated
   calibrate --model_args ARGS [--kl N,N] [--text FILE] [--output_path OUT]
         sigma for a budget of noise, what it does to the model, and what each layer bears
   report OUT
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; a user's mistake is one line and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
-        "run": run, "compare": compare, "calibrate": calibrate, "report": report,
+        "run": run, "compare": compare, "train": train, "calibrate": calibrate, "report": report,
         "export": export, "store": store,
     }  # fmt: skip
     if given[:1] in ([], ["-h"], ["--help"]):
@@ -74,6 +77,13 @@ def run(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     """Run arms, or take finished runs, and compare them."""
     from btrans_eval.compare import command
+
+    command.main(arguments, lambda folder: report([str(folder)]))
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train adapters, with members and without, and compare them."""
+    from btrans_eval.training import command
 
     command.main(arguments, lambda folder: report([str(folder)]))
 

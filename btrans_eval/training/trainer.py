@@ -48,6 +48,7 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
     Attributes:
         population: with sigma as a number.
         calibration: how it was found, or None.
+        members: of the rows that are being generated, or were last.
 
     Raises:
         UserError: on an argument that members cannot be had with, before the model is loaded; in
@@ -80,7 +81,7 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
         self._generations = 0  # that were begun in this run, with those before a checkpoint
         self._answering: Population | None = None  # while rollouts of a clean update generate
         self._is_followed = False
-        self._rollouts: list[int] = []
+        self.members: list[int] = []
         self._likelihoods: list[list[float]] = []
         self._scaled: tuple[float, Population] = (1.0, self.population)
         self._binding = ExitStack()
@@ -137,14 +138,14 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
         every = len(inputs) * self.accelerator.num_processes
         first = generation * every + self.accelerator.process_index * len(inputs)
         fixed = self.rollouts if is_training else Rollouts(members="fixed")
-        self._rollouts = fixed.numbered(first, len(inputs), group)
+        self.members = fixed.numbered(first, len(inputs), group)
         population = self._at(generation)
         is_clean = is_training and self.rollouts.update == "clean"
         self._answering = population if is_clean else None
         is_noisy = is_training and not population.is_stock
         checks = is_noisy and self._is_due(generation)
         self._is_followed = checks or (is_noisy and is_clean)
-        with nullcontext() if is_clean else population.windows(self._rollouts):
+        with nullcontext() if is_clean else population.windows(self.members):
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             if checks and not is_clean:
                 self._check(output, generation)
@@ -152,11 +153,11 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
             self._generations += 1
         if is_noisy and is_clean:
             if checks:
-                with population.windows(self._rollouts):
+                with population.windows(self.members):
                     self._check(output, generation)
             self._correct(output)
         device = output["completion_ids"].device
-        output["member"] = torch.tensor(self._rollouts, device=device)
+        output["member"] = torch.tensor(self.members, device=device)
         output["generation"] = torch.full_like(output["member"], generation)
         return output
 
@@ -165,9 +166,9 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
         likelihoods = Likelihoods(self.temperature) if self._is_followed else None
         ends = None
         if self._watch is not None:
-            ends = RowEnds([self._watch() for _ in self._rollouts])
+            ends = RowEnds([self._watch() for _ in self.members])
         with (
-            nullcontext() if answering is None else answering.members(self._rollouts),
+            nullcontext() if answering is None else answering.members(self.members),
             seen(unwrap(self.model), likelihoods, ends),
         ):
             completions, logprobs = super()._generate_single_turn(*args, **kwargs)

@@ -123,7 +123,7 @@ class Generation:
     def static(self, batch: Sequence[Row]) -> list[Response]:
         """One text per row of a batch that ends as one, each of its own member."""
         request = batch[0].question.request
-        ending = self._ending(request)
+        ending = self.ending(request)
         until, limit, arguments = self._resolve(request)
         tokens, mask = self._pad([self.prompt_tokens(row.question.request) for row in batch])
         ended = None
@@ -188,7 +188,7 @@ class Generation:
     def flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows that come and go."""
         request = rows[0].question.request
-        ending, prepared = self._ending(request), self._prepare(request)
+        ending, prepared = self.ending(request), self._prepare(request)
         if isinstance(prepared, Unfit):
             raise prepared
         sampled = self._resolve(request)[2]["do_sample"]
@@ -254,7 +254,8 @@ class Generation:
         prompt = prompt_digest(self, question)
         return Stream(self._population.seed, prompt, arguments, row.member, row.sample)
 
-    def _ending(self, request: Any) -> Ending:
+    def ending(self, request: Any) -> Ending:
+        """When a response to the request ends, and what its text is."""
         until, limit, _ = self._resolve(request)
         # a checkpoint's own limit wins over the harness's in transformers
         limit = getattr(self._lm.model.generation_config, "max_new_tokens", None) or limit

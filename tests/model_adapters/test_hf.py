@@ -360,7 +360,7 @@ def test_text_is_cut_as_the_stock_model_type_cuts_it(checkpoint, arguments):
 
 
 def test_tokens_are_counted_before_the_stop_string_is_cut(checkpoint):
-    ending = population_lm(checkpoint).engine.generation._ending(generation()[0])
+    ending = population_lm(checkpoint).engine.generation.ending(generation()[0])
     for tokens, count, truncated in [
         ([5, 9, 0, 0, 0, 0], 2, False),  # stopped by w9, then padding
         ([5, 9, 6, 7, 9, 8], 2, False),  # stopped by w9, while another row went on
@@ -435,7 +435,7 @@ def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop
     lm = population_lm(checkpoint, **own)
     token = {"<s>": 1, "w9": 9}[stop]
     arguments = {**GREEDY, "until": [stop], "max_gen_toks": 9}
-    ending = lm.engine.generation._ending(generation(arguments=arguments)[0])
+    ending = lm.engine.generation.ending(generation(arguments=arguments)[0])
     alone = ending.response([5, 11, 6, token])
     beside = ending.response([5, 11, 6, token, 7, 11, 8, 12, 13])
     assert (beside, beside.tokens, beside.truncated) == (alone, 4, False)
@@ -444,7 +444,7 @@ def test_what_follows_a_stop_string_is_not_part_of_the_response(checkpoint, stop
 def test_the_checkpoints_own_limit_truncates(checkpoint):
     lm = population_lm(checkpoint)
     lm.model.generation_config.max_new_tokens = 3
-    assert lm.engine.generation._ending(generation()[0]).response([5, 6, 7]).truncated is True
+    assert lm.engine.generation.ending(generation()[0]).response([5, 6, 7]).truncated is True
 
 
 def test_an_adapter_that_is_not_there_or_of_another_model_is_one_line(checkpoint, tmp_path):

@@ -82,7 +82,7 @@ def test_fixed_members_are_the_same_in_every_group(tmp_path):
 
 
 def alone(trainer, batch, population):
-    """Gradients of trl's loss (dapo, one window of accumulation), row by row, and nothing of trl."""
+    """Gradients of the loss dapo, one window of accumulation, row by row, and nothing of trl."""
     model, found = unwrap(trainer.model), {}
     prompts, said = batch["prompt_ids"], batch["completion_ids"]
     total = batch["num_items_in_batch"]

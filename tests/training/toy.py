@@ -10,7 +10,7 @@ from tiny_checkpoint import tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from btrans_eval.config import PopulationConfig
-from btrans_eval.training import BTransGRPOTrainer, Rollouts
+from btrans_eval.training import BTransGRPOTrainer
 
 PROMPTS = ["w5 w6 w7", "w8", "w10 w11 w12 w13 w14", "w20 w21", "w30", "w31 w32", "w33", "w40 w41"]
 
@@ -28,7 +28,8 @@ def arguments(folder, **given):
         "output_dir": str(folder), "per_device_train_batch_size": 4, "num_generations": 4,
         "gradient_accumulation_steps": 2, "max_completion_length": 6, "max_steps": 2,
         "learning_rate": 1e-2, "bf16": False, "report_to": [], "logging_steps": 1,
-        "save_strategy": "no", "use_cpu": True, "seed": 3, "disable_dropout": True, "shuffle_dataset": False,
+        "save_strategy": "no", "use_cpu": True, "seed": 3, "shuffle_dataset": False,
+        "disable_dropout": True,
         "disable_tqdm": True, "lr_scheduler_type": "constant",
     }  # fmt: skip
     return GRPOConfig(**{**settings, **given})

@@ -1,0 +1,276 @@
+"""Train one arm with one seed: begin, or go on where the same command stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PrinterCallback
+from trl import GRPOConfig
+
+from btrans_eval import __version__
+from btrans_eval.errors import UserError
+from btrans_eval.population import calibrate, fingerprint
+from btrans_eval.population.population import Population
+from btrans_eval.training import checkpoints
+from btrans_eval.training.arms import TrainArm
+from btrans_eval.training.base import load
+from btrans_eval.training.plan import TrainPlan
+from btrans_eval.training.rewards import Rewards
+from btrans_eval.training.rows import Drawn, order
+from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog
+from btrans_eval.training.task import TrainingTask, generation_arguments
+from btrans_eval.training.trainer import BTransGRPOTrainer
+
+logger = logging.getLogger(__name__)
+
+ADAPTER, RUN = "adapter", "run.json"
+_PACKAGES = ("trl", "transformers", "peft", "torch", "lm_eval")
+_CHECKPOINTS = 2
+_PLACES = ("output_dir", "logging_dir", "run_name")
+_OF_TASK = ("top_p", "top_k", "min_p", "repetition_penalty")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms and seeds of a study share.
+
+    Attributes:
+        plan: the study.
+        task: asks and scores.
+        drawn: the rows that are trained on.
+        model_args: of the model, as it is loaded.
+    """
+
+    plan: TrainPlan
+    task: TrainingTask
+    drawn: Drawn
+    model_args: Mapping[str, Any]
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run was finished."""
+    return (folder / RUN).is_file() and (folder / ADAPTER / "adapter_config.json").is_file()
+
+
+def train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
+    """Train an arm with a seed, and write its adapter and what it used.
+
+    Args:
+        folder: of the run; what is there is gone on from.
+
+    Raises:
+        UserError: on a mistake of the user's, or a full disk.
+    """
+    if is_done(folder):
+        logger.warning("%s, seed %d: trained before", arm.name, seed)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _train(setting, arm, seed, folder)
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error):
+            raise
+        last = checkpoints.latest(folder)
+        kept = "its first step" if last is None else Path(last).name
+        raise UserError(
+            f"output_path: the disk of {folder} is full ({error}); make room, and run the same "
+            f"command again: it goes on from {kept}"
+        ) from error
+
+
+def _is_full(error: Exception) -> bool:
+    is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return is_disk or any(said in str(error) for said in ("No space left", "PytorchStreamWriter"))
+
+
+def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
+    plan, docs = setting.plan, setting.drawn.docs
+    lm = load(setting.model_args)
+    template = lm.apply_chat_template if plan.apply_chat_template else None
+    requests = [
+        generation_arguments(setting.task.request(doc, number, template), plan.max_gen_toks)
+        for number, doc in enumerate(docs)
+    ]
+    asked = lm.engine.arguments(requests[0])
+    ending = lm.engine.generation.ending(requests[0])
+    tokenizer = _tokenizer(lm, requests)
+    population, calibration = _population(lm, arm, seed)
+    last = checkpoints.latest(folder)
+    step = int(last.rpartition("-")[2]) if last else 0
+    _remove_unfinished(folder)
+    rollouts = Lines(folder / ROLLOUTS, step)
+    trainer: Any = None
+
+    def write(found: list[dict[str, Any]]) -> None:
+        now = trainer.state.global_step + 1
+        for member, line in zip(trainer.members, found, strict=True):
+            rollouts.write({"step": now, "member": member, **line})
+
+    rewards = Rewards(setting.task, docs, plan.group, ending.response, write)
+    places = order(len(docs), plan.prompts, plan.steps, seed)
+    config = _config(plan, arm, seed, folder, asked)
+    trainer = BTransGRPOTrainer(
+        lm.model,
+        rewards,
+        config,
+        train_dataset=Dataset.from_dict(
+            {"prompt": [requests[place].args[0] for place in places], "row": places}
+        ),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=plan.adapter.r,
+            lora_alpha=plan.adapter.alpha,
+            target_modules=_targets(plan.adapter.targets),
+            lora_dropout=0.0,
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[StepLog(Lines(folder / STEPS, step), f"{arm.name}, seed {seed}")],
+        population=population,
+        rollouts=arm.rollouts,
+        watch=ending.watch,
+    )
+    trainer.remove_callback(PrinterCallback)
+    base = fingerprint.of_model(lm.model) if not step else None
+    trainer.train(resume_from_checkpoint=last)
+    part = folder / f"{ADAPTER}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+    shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+    part.rename(folder / ADAPTER)
+    _write(folder / RUN, {
+        "arm": arm.name,
+        "seed": seed,
+        "task": plan.task,
+        "versions": {name: version(name) for name in _PACKAGES} | {"btrans_eval": __version__},
+        "model_args": dict(setting.model_args),
+        "weights_with_new_adapter": base,
+        "sigma": population.sigma,
+        "noise_sha256": population.digest(),
+        "calibration": calibration,
+        "rollouts": asdict(arm.rollouts),
+        "steps": plan.steps,
+        "prompts": plan.prompts,
+        "group": plan.group,
+        "tokens": trainer.state.num_input_tokens_seen,
+        "strata": setting.drawn.strata,
+        "rows_left_out_because_evaluated": setting.drawn.left_out,
+        "row_sha256": setting.drawn.hashes,
+        "order": places,
+        "trl": _differences(config),
+    })  # fmt: skip
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def _population(lm: Any, arm: TrainArm, seed: int) -> tuple[Population, Any]:
+    """Who rolls out; sigma is measured on the model before it has an adapter."""
+    config = arm.population(seed)
+    sigma, scales, calibration = calibrate.resolve(lm.model, lm.tokenizer, config)
+    population = Population(
+        lm.model,
+        sigma=sigma,
+        mu=config.mu,
+        prior=config.prior,
+        noise=config.noise,
+        norms=config.norms,
+        seed=seed,
+        scales=scales,
+    )
+    return population, calibration
+
+
+def _tokenizer(lm: Any, requests: list[Any]) -> Any:
+    """A tokenizer that gives trl the tokens that the harness feeds.
+
+    Raises:
+        UserError: if there is none.
+    """
+    wanted = [lm.engine.prompt_tokens(request) for request in requests]
+    prompts = [request.args[0] for request in requests]
+    tokenizer = deepcopy(lm.tokenizer)
+    tokenizer.padding_side = "left"
+    if tokenizer(text=prompts)["input_ids"] == wanted:
+        return tokenizer
+    with suppress(AttributeError):
+        tokenizer.add_bos_token = False  # a chat template has written it
+    if tokenizer(text=prompts)["input_ids"] == wanted:
+        return tokenizer
+    raise UserError(
+        "task: trl would feed the model other tokens than the harness does (a prompt is longer "
+        "than the model's context, or its BOS token is set by add_bos_token); shorten the prompts"
+    )
+
+
+def _targets(targets: Any) -> Any:
+    return targets if isinstance(targets, str) else list(targets)
+
+
+def _config(
+    plan: TrainPlan, arm: TrainArm, seed: int, folder: Path, asked: Mapping[str, Any]
+) -> GRPOConfig:
+    """trl's arguments: what the study says, the task's ways to sample, and what is left to it."""
+    ours = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": plan.rows_at_once,
+        "gradient_accumulation_steps": plan.rollouts_of_a_step // plan.rows_at_once,
+        "num_generations": plan.group,
+        "max_completion_length": asked["max_gen_toks"],
+        "max_steps": plan.steps,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": "constant",
+        "beta": plan.beta,
+        "temperature": arm.temperature,
+        "seed": seed,
+        "bf16": plan.bf16,
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": plan.gradient_checkpointing,
+        "shuffle_dataset": False,  # the rows stand in the order in which they are asked
+        "disable_dropout": True,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "report_to": list(plan.report_to),
+        "save_strategy": "steps",
+        "save_steps": plan.save_steps,
+        "save_total_limit": _CHECKPOINTS,
+    }
+    sampling = {name: asked[name] for name in _OF_TASK if asked.get(name) is not None}
+    try:
+        return GRPOConfig(**{**ours, **sampling, **plan.trl})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"trl: refuses its arguments ({error})") from None
+
+
+def _differences(config: GRPOConfig) -> dict[str, Any]:
+    """Arguments of trl, as resolved, that are not as its class declares them."""
+    declared = {each.name: each.default for each in fields(config)}
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if name in declared and declared[name] != value and name not in _PLACES
+    }
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Checkpoints that a kill has cut off."""
+    whole = set(checkpoints.finished(folder))
+    for path in folder.glob("checkpoint-*"):
+        if path not in whole:
+            shutil.rmtree(path)
