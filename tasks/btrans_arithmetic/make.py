@@ -6,7 +6,7 @@ The same bytes with every release of Python: ``Random.random`` alone is drawn fr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 
@@ -59,7 +59,7 @@ LEVELS = (larger, small_sum, comparison, large_sum, story)
 
 
 def questions(seed: int = SEED) -> dict[str, list[dict[str, object]]]:
-    """The rows of both splits; no question comes twice."""
+    """The rows of both splits; no question comes twice, and the levels take turns."""
     source = Random(seed)
 
     def draw(least: int, most: int) -> int:
@@ -75,7 +75,12 @@ def questions(seed: int = SEED) -> dict[str, list[dict[str, object]]]:
                     {"id": f"{split}-{level}-{place + 1:02}", "level": level,
                      "question": question, "answer": answer}
                 )  # fmt: skip
-    return rows
+    return {split: sorted(of_split, key=_turn) for split, of_split in rows.items()}
+
+
+def _turn(row: Mapping[str, object]) -> str:
+    """So that the first rows of a split are of all levels alike."""
+    return str(row["id"]).rpartition("-")[2]
 
 
 def _different(
