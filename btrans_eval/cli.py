@@ -85,7 +85,7 @@ def train(arguments: Sequence[str]) -> None:
     """Train adapters, with members and without, and compare them."""
     from btrans_eval.training import command
 
-    command.main(arguments, lambda folder: report([str(folder)]))
+    command.main(arguments)
 
 
 def calibrate(arguments: Sequence[str]) -> None:

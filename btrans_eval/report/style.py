@@ -8,13 +8,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from btrans_eval.compare.join import Arm
 from btrans_eval.report.text import clean, short
 
 INK, FAINT, PAPER = "#161616", "#d8d8d8", "#fefefe"
@@ -92,7 +91,17 @@ class Picture:
     png: bytes
 
 
-def looks(arms: Sequence[Arm]) -> dict[str, Look]:
+class Named(Protocol):
+    """What has a look: its name, and its kind (population, stock or other)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+def looks(arms: Sequence[Named]) -> dict[str, Look]:
     """A look for each arm: cool colours and solid lines for populations, warm and dashed stock."""
     taken: dict[str, int] = {}
     found = {}

@@ -14,7 +14,7 @@ from typing import Any
 
 import transformers
 
-from btrans_eval.demo import SIGMA, demo_arguments
+from btrans_eval.demo import demo_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.hf import BTransHF
 from btrans_eval.population import cache, fingerprint
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 _MARK = "fingerprint.json"
 
 
-def base_arguments(given: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
-    """Model arguments of what is trained and evaluated, and the sigma that its demo is known by.
+def base_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Model arguments of what is trained and evaluated.
 
     Args:
         given: by the user; without ``pretrained`` the demo model.
@@ -41,15 +41,13 @@ def base_arguments(given: Mapping[str, Any]) -> tuple[dict[str, Any], float | No
         if given.get(name):
             raise UserError(f"{name}: cannot be had in training, got {given[name]!r}: {reason}")
     arguments = dict(given)
-    sigma = None
     if arguments.get("pretrained") is None:
         arguments = {**demo_arguments(), **arguments}
-        sigma = SIGMA
     arguments.setdefault("dtype", "float32")
     if arguments.get("gguf_file"):
         arguments["pretrained"] = _unquantized(arguments)
         arguments.pop("gguf_file")
-    return arguments, sigma
+    return arguments
 
 
 def _unquantized(arguments: Mapping[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from btrans_eval.training.plan import TrainPlan, made, read
 PLAN = "train.yaml"
 
 
-def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Args:
         arguments: of the command line.
-        report: writes the report of a comparison in a folder.
 
     Raises:
         UserError: on a user's mistake.
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
         _begin(plan, folder)
         from btrans_eval.training.study import run
 
-        run(plan, folder, report)
+        run(plan, folder)
 
 
 def _begin(plan: TrainPlan, folder: Path) -> None:
@@ -132,9 +130,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--system_instruction", metavar="TEXT")
     add("--include_path", metavar="FOLDER", help="of tasks of your own")
     return parser
-
-
-def write_facts(folder: Path, name: str, facts: Any) -> None:
-    """A JSON file of a study."""
-    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    (folder / name).write_text(text, encoding="utf-8")

@@ -82,7 +82,8 @@ class StepLog(TrainerCallback):
         """A step is done."""
         if not state.is_world_process_zero or "reward" not in (logs or {}):
             return
-        self._file.write({"step": state.global_step, **logs})
+        tokens = logs.get("completions/mean_length")
+        self._file.write({"step": state.global_step, **logs, "rollout_tokens": tokens})
         self._bar.set_postfix(reward=f"{logs['reward']:.3f}", refresh=False)
         self._bar.update(state.global_step - self._bar.n)
 

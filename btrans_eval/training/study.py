@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from btrans_eval import __version__
 from btrans_eval.errors import UserError
+from btrans_eval.training import report
+from btrans_eval.training.analysis import analyse, sentence
 from btrans_eval.training.base import base_arguments
+from btrans_eval.training.evaluation import evaluate
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.rows import Drawn, draw
-from btrans_eval.training.run import Setting, train
+from btrans_eval.training.run import RUN, Setting, train
 from btrans_eval.training.task import Asking, TrainingTask
 
 
-def run(plan: TrainPlan, folder: Path, report: Callable[[Path], None]) -> None:
+def run(plan: TrainPlan, folder: Path) -> None:
     """Train every arm with every seed, and evaluate what was trained; what is done stays."""
-    arguments, _ = base_arguments(plan.model_args)
+    arguments = base_arguments(plan.model_args)
     asking = Asking(
         plan.num_fewshot, plan.apply_chat_template, plan.system_instruction, plan.include_path
     )
     task = TrainingTask(plan.task, plan.group, asking, plan.reward)
     setting = Setting(plan, task, _drawn(plan, task, asking), arguments)
+    runs: dict[tuple[str, int], Path] = {}
     for seed in plan.seeds:
         for arm in plan.arms:
-            train(setting, arm, seed, run_folder(folder, arm.folder, seed))
-
-
-def run_folder(folder: Path, arm: str, seed: int) -> Path:
-    """Where an arm's run with a seed stands."""
-    return folder / "runs" / arm / f"seed-{seed}"
+            runs[arm.name, seed] = folder / "runs" / arm.folder / f"seed-{seed}"
+            train(setting, arm, seed, runs[arm.name, seed])
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    found = evaluate(plan, runs, arguments, folder / "evaluation")
+    baseline = next((arm.name for arm in plan.arms if arm.kind == "stock"), None)
+    names = [arm.name for arm in plan.arms]
+    tasks = {name: analyse(of_task, names, baseline) for name, of_task in found.items()}
+    text = json.dumps(_facts(plan, folder, runs, tasks), indent=1, ensure_ascii=False)
+    (folder / report.STUDY).write_text(text + "\n", encoding="utf-8")
+    page = report.write(folder)
+    for name, of_task in tasks.items():
+        print(f"\n{name}, % right\n{report.scores(name, of_task).markdown()}")
+        for one in of_task["differences"]:
+            if one["measure"] == "clean model":
+                print(sentence(one))
+    print(f"\nreport: {page}")
 
 
 def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
@@ -45,3 +64,47 @@ def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
             raise UserError(f"rows: {plan.rows} cannot be read ({error})") from None
         candidates = task.own_docs([line for line in lines if line.strip()], plan.rows)
     return draw(task, candidates, evaluated, plan.examples, plan.strata)
+
+
+def _facts(
+    plan: TrainPlan,
+    folder: Path,
+    runs: Mapping[tuple[str, int], Path],
+    tasks: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that the report shows."""
+    used = {key: json.loads((path / RUN).read_text(encoding="utf-8")) for key, path in runs.items()}
+    first = next(iter(used.values()))
+    population = next((used[a.name, plan.seeds[0]] for a in plan.arms if a.kind != "stock"), None)
+    sigma = plan.evaluation.sigma or (population or {}).get("sigma")
+    return {
+        "version": __version__,
+        "task": plan.task,
+        "model": Path(str(first["model_args"]["pretrained"])).name,
+        "rows": len(first["row_sha256"]),
+        "steps": plan.steps,
+        "prompts": plan.prompts,
+        "group": plan.group,
+        "seeds": list(plan.seeds),
+        "members": plan.evaluation.members,
+        "evaluation_seed": plan.evaluation.seed,
+        "evaluation_sigma": "auto" if sigma is None else sigma,
+        "arms": [
+            {
+                "name": arm.name,
+                "kind": arm.kind,
+                "runs": [
+                    {
+                        "seed": seed,
+                        "folder": str(runs[arm.name, seed].relative_to(folder)),
+                        "tokens": used[arm.name, seed]["tokens"],
+                        "sigma": used[arm.name, seed]["sigma"],
+                    }
+                    for seed in plan.seeds
+                ],
+            }
+            for arm in plan.arms
+        ],
+        "tasks": dict(tasks),
+        "plan": plan.resolved(),
+    }
