@@ -207,7 +207,11 @@ def made(given: Mapping[str, Any], where: str = "") -> TrainPlan:
     for name, kind in (("adapter", Adapter), ("evaluation", Evaluation)):
         if name in parts:
             refuse_unknown(parts[name], kind, f" of {name}{where}")
-            parts[name] = kind(**parts[name])
+            parts[name] = kind(**{n: _fixed(value) for n, value in parts[name].items()})
     seeds = parts.get("seeds", TrainPlan.seeds)
-    parts["seeds"] = tuple(seeds) if isinstance(seeds, (list, tuple)) else (seeds,)
-    return TrainPlan(**parts)
+    parts["seeds"] = seeds if isinstance(seeds, (list, tuple)) else (seeds,)
+    return TrainPlan(**{name: _fixed(value) for name, value in parts.items()})
+
+
+def _fixed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
