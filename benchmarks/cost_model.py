@@ -178,7 +178,7 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
     from transformers import LogitsProcessorList
 
     from btrans_eval.model_adapters.hf.refill import Prepared, Refill, Text
-    from btrans_eval.population.caches import cache_argument
+    from btrans_eval.population.key_values import cache_argument
 
     times: list[float] = []
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from btrans_eval import _autoload
 from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if given[0] not in commands:
             raise UserError(f"no such command: {given[0]}; try {', '.join(commands)}")
+        _autoload.install()  # the start-up line is not there in a plain checkout
         commands[given[0]](given[1:])
     except UserError as error:
         print(f"btrans-eval: {error}", file=sys.stderr)

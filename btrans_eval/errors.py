@@ -4,6 +4,6 @@
 class UserError(ValueError):
     """A mistake that the user can mend, told in one line.
 
-    The text names the argument, the rule, what was received and what to type instead.
+    The text names the argument, the rule, what was got and what to type instead.
     The command line prints it without a traceback and exits with code 2.
     """

@@ -14,10 +14,12 @@ ROOMS = {
     "errors": set(),
     "_autoload": {"harness"},
     "config": {"errors"},
+    "judged": set(),
     "demo": {"errors"},
     "embeddings": {"errors"},
     "cli": {
         "errors",
+        "_autoload",
         "harness",
         "store",
         "compare",
@@ -27,8 +29,8 @@ ROOMS = {
         "training",
     },
     "calibration": {"errors", "config", "population", "model_adapters", "harness", "report"},
-    "results": {"errors"},
-    "compare": {"errors", "config", "results", "scores", "harness", "_autoload"},
+    "results": {"errors", "judged"},
+    "compare": {"errors", "config", "results", "scores", "harness"},
     "training": {
         "errors",
         "config",
@@ -41,6 +43,7 @@ ROOMS = {
         "results",
         "scores",
         "report",
+        "judged",
     },  # fmt: skip
     "report": {"errors", "results", "compare", "embeddings", "scores"},
     "answers": {"errors", "config"},
@@ -55,7 +58,7 @@ ROOMS = {
         "population",
         "store",
         "embeddings",
-        "_autoload",
+        "judged",
     },
     "model_adapters": {
         "errors",
@@ -116,6 +119,41 @@ def test_imports_run_one_way(path: Path):
     assert ours <= allowed
     foreign = {name.split(".")[0] for name in imported(path)}
     assert not foreign & NEVER.get(room(path), set())
+
+
+def test_no_imports_run_in_a_circle():
+    """Within functions, too; but for what only type checkers read."""
+    names = {name_of(path): path for path in modules()}
+    arrows = {name: needed(path) & names.keys() - {name} for name, path in names.items()}
+    while arrows:
+        leaves = {name for name, needs in arrows.items() if not needs & arrows.keys()}
+        assert leaves, f"imports run in a circle among {sorted(arrows)}"
+        for name in leaves:
+            del arrows[name]
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "btrans_eval" else ("btrans_eval", *parts)
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def needed(path: Path) -> set[str]:
+    """What a module imports, and the modules that those names may be."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            # a package is asked for the names that are none of its modules
+            if node.module != "btrans_eval" or path.name == "__init__.py":
+                found.add(str(node.module))
+    return found
 
 
 @pytest.mark.parametrize("path", modules(), ids=id_of)

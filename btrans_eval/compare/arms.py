@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from btrans_eval import _autoload
 from btrans_eval.compare.plan import ArmPlan, Plan, TaskPlan
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
@@ -31,7 +30,6 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
     Returns:
         the folder of each arm, by name.
     """
-    _autoload.install()
     begin(str(store))
     from lm_eval.tasks import TaskManager
 

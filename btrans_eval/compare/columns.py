@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from btrans_eval.results import Question
 from btrans_eval.scores import intervals, stats
-from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+from btrans_eval.scores.summary import question_columns
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +37,8 @@ def columns_of(
     scores = [one.score for one in question.responses if one.score is not None]
     found: dict[str, float] = {}
     if scores and len(scores) == len(question.responses):
-        found |= score_columns(scores, higher_is_better, binary)
-        if votes:
-            labels = [one.label for one in question.responses]
-            found |= vote_columns(labels, scores) | answer_columns(labels)
+        labels = [one.label for one in question.responses] if votes else None
+        found |= question_columns(scores, labels, higher_is_better, binary)
     recorded = question.columns if len(question.responses) > 1 else {}
     return found | {name: recorded[name] for name in RECORDED if name in recorded}
 

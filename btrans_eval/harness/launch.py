@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from btrans_eval import _autoload
 from btrans_eval.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ def lm_eval_run(
     """
     if encoder is not None and repeats is None:
         raise UserError("encoder: goes with --repeats, which says how many responses to compare")
-    _autoload.install()
     from lm_eval.__main__ import cli_evaluate
 
     old, sys.argv = sys.argv, ["lm_eval", "run", *flags]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.filter import Filter
 
-from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import gold_answer
 from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.judging import correct, label
-from btrans_eval.harness.response import Response
+from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.judged import JudgedResponse
 from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
 from btrans_eval.scores.rows import check_row
-from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+from btrans_eval.scores.summary import question_columns
 
 Columns = dict[str, float]
 
@@ -26,38 +25,42 @@ class ScoredRow(list[str]):
     """What is logged for each response of a question, with the question's columns.
 
     Args:
-        responses: the responses, of which tokens and truncation are logged where known.
-        answers: what was read from each; None where it is invalid.
-        labels: class of each answer; None where it is invalid. Empty where there are no answers.
-        scores: by metric, the score of each response.
+        responses: of the question, judged.
         columns: every number of the question, for ``process_results`` to hand over.
 
     The items are JSON, because the harness logs text: ``{"answer": "7", "class": 0, "scores":
     {"score": 1.0}, "tokens": 5, "truncated": false}``.
     """
 
-    def __init__(
-        self,
-        responses: Sequence[str],
-        answers: Sequence[Any],
-        labels: Sequence[int | None],
-        scores: Mapping[str, Sequence[float]],
-        columns: Columns,
-    ) -> None:
-        super().__init__(
-            json.dumps(
-                {
-                    "answer": answers[place] if answers else None,
-                    "class": labels[place] if labels else None,
-                    "scores": {metric: values[place] for metric, values in scores.items()},
-                    "tokens": getattr(text, "tokens", None),
-                    "truncated": getattr(text, "truncated", None),
-                },
-                ensure_ascii=False,
-            )
-            for place, text in enumerate(responses)
+    def __init__(self, responses: Sequence[JudgedResponse], columns: Columns) -> None:
+        super().__init__(response.sample() for response in responses)
+        self.responses, self.columns = responses, columns
+
+
+def judged(
+    responses: Sequence[str],
+    answers: Sequence[str | None] = (),
+    labels: Sequence[int | None] = (),
+    scores: Mapping[str, Sequence[float]] | None = None,
+) -> list[JudgedResponse]:
+    """The responses to a question with what was found of each.
+
+    Args:
+        responses: tokens and truncation are known of those that the engine counted.
+        answers, labels: of each; empty where there are no answers.
+        scores: by metric, of each.
+    """
+    return [
+        JudgedResponse(
+            text,
+            answers[place] if answers else None,
+            labels[place] if labels else None,
+            {metric: values[place] for metric, values in (scores or {}).items()},
+            getattr(text, "tokens", None),
+            getattr(text, "truncated", None),
         )
-        self.columns = columns
+        for place, text in enumerate(responses)
+    ]
 
 
 class PopulationFilter(Filter):
@@ -115,7 +118,7 @@ class PopulationFilter(Filter):
         self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns
     ) -> ScoredRow:
         if self.kind is None and self.answer is None:
-            return ScoredRow(row, [], [], {}, of_texts)
+            return ScoredRow(judged(row), of_texts)
         answers: Sequence[str | None]
         labels: Sequence[int | None]
         try:
@@ -125,21 +128,16 @@ class PopulationFilter(Filter):
         except Exception as error:
             record.current().failures.note_position(place, error)
             answers, scores, labels = [None] * self.k, [0.0] * self.k, [None] * self.k
-        columns = {
-            **score_columns(scores),
-            **vote_columns(labels, scores),
-            **answer_columns(labels),
-            **of_texts,
-        }
-        return ScoredRow(row, answers, labels, {"score": scores}, columns)
+        columns = {**question_columns(scores, labels), **of_texts}
+        return ScoredRow(judged(row, answers, labels, {"score": scores}), columns)
 
     def _judged(
         self, row: list[str], doc: Mapping[str, Any]
     ) -> tuple[list[str | None], list[float], list[int | None]]:
         """Answer, score and answer class of each response."""
-        read = self.answer or (lambda text: extract(text, str(self.kind)))
-        answers = [read(text) for text in row]
         kind = self.kind or "text"
+        answers = [answer_in(text, kind) if self.answer is None else self.answer(text)
+                   for text in row]  # fmt: skip
         if self.score is None:
             gold = gold_answer(doc, self.gold, kind)
             scores = correct(answers, gold, kind, self.tolerance)

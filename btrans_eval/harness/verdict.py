@@ -10,12 +10,12 @@ from typing import Any
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from btrans_eval.answers.equivalence import Judge
-from btrans_eval.answers.extract import extract
 from btrans_eval.answers.gold import kind_of_document
 from btrans_eval.answers.vote import Vote, plurality
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.plan import Question
-from btrans_eval.harness.response import Response
+from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.judged import JudgedResponse
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,11 @@ class Verdict:
             **_which(self.question.request),
             "kind": self.kind,
             "responses": [
-                {
-                    "member": member,
-                    "sample": sample,
-                    "text": text,
-                    "answer": answer,
-                    "tokens": text.tokens,
-                    "truncated": text.truncated,
-                }
-                for (member, sample), text, answer in zip(
-                    self.question.draws, self.texts, self.answers, strict=True
+                JudgedResponse(text, answer, label, {}, text.tokens, text.truncated).of_member(
+                    member, sample
+                )
+                for (member, sample), text, answer, label in zip(
+                    self.question.draws, self.texts, self.answers, self.labels, strict=True
                 )
             ],
             "votes": {self._name(one): n for one, n in self.vote.counts.items()},
@@ -69,7 +64,7 @@ def judge(
 ) -> Verdict:
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
-    answers = [extract(text, kind) for text in texts]
+    answers = [answer_in(text, kind) for text in texts]
     labels = label(answers, kind, is_counted=not question.wants_all, judge=equality)
     return Verdict(question, texts, kind, answers, labels, plurality(labels))
 

@@ -30,6 +30,7 @@ from btrans_eval.harness.scoring import (
     diversity_columns,
     encoder_name,
     first_k,
+    judged,
 )
 from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
 
@@ -147,26 +148,26 @@ class View:
         singles = [
             self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
         ]
-        judged = self._judged(singles, instances)
-        scores = [each.scores for each in judged]
+        found_of = self._judged(singles, instances)
+        scores = [each.scores for each in found_of]
         kinds = [
             kind_of_gold(self._task.doc_to_target(instance.doc), instance.doc)
             for instance in instances
         ]
         can_vote = not all(map(self._is_its_own_class, instances, kinds))
-        votes = can_vote and any(label is not None for each in judged for label in each.labels)
+        votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
         diversity = diversity_columns(rows, self._encoder)
         # a property of the task's metric, not of one question, so that columns are the same for all
         binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
         bounded = {m: all(0 <= v <= 1 for q in scores for v in q[m]) for m in scores[0]}
-        for instance, row, one, of_texts in zip(instances, rows, judged, diversity, strict=True):
+        for instance, row, one, of_texts in zip(instances, rows, found_of, diversity, strict=True):
             columns = self._columns(one.scores, binary, bounded, one.labels if votes else None)
             columns |= of_texts
             found = zip(one.filtered, one.labels, strict=True)
             answers = [None if label is None else str(each) for each, label in found]
-            scored = ScoredRow(row, answers, one.labels, one.scores, columns)
-            instance.filtered_resps[self.name] = scored
+            scored = judged(row, answers, one.labels, one.scores)
+            instance.filtered_resps[self.name] = ScoredRow(scored, columns)
         self._declare(instances[0].filtered_resps[self.name].columns)
 
     def _is_its_own_class(self, instance: Any, kind: str) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from btrans_eval.config import AUTO, DEFAULT_KL, PopulationConfig, check_kl
 from btrans_eval.population import layers
 from btrans_eval.population.divergence import MEMBERS, Divergence, Yardstick
-from btrans_eval.population.kept import SCHEME, is_half, key, once, weights_of
+from btrans_eval.population.measurements import SCHEME, is_half, key, once, weights_of
 from btrans_eval.population.norms import survey
 from btrans_eval.population.population import Population
 from btrans_eval.population.search import TOLERANCE, search

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from btrans_eval.errors import UserError
 from btrans_eval.population import probe
-from btrans_eval.population.caches import cache_in
 from btrans_eval.population.gates import gate_of
+from btrans_eval.population.key_values import cache_in
 from btrans_eval.population.norms import NormLayer
 from btrans_eval.population.windows import WHOLE, Window, entering
 

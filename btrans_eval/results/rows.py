@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from btrans_eval.judged import JudgedResponse, from_sample
+
 
 @dataclass(frozen=True)
 class Response:
@@ -72,7 +74,7 @@ def metric_of(row: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     Only one that the task takes the mean of: a row of `perplexity` holds a loglikelihood.
     """
     if (scored := _scored(row)) is not None:
-        return next(iter(scored[0]["scores"]), None)
+        return next(iter(scored[0].scores), None)
     declared = config.get("metric_list") or ()
     others = {each["metric"] for each in declared if each.get("aggregation", "mean") != "mean"}
     return next(
@@ -85,17 +87,15 @@ def metric_of(row: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     )
 
 
-def _scored(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _scored(row: Mapping[str, Any]) -> list[JudgedResponse] | None:
     """What we logged for each response; None for a task that is not viewed as a population's."""
     (filtered,) = row["filtered_resps"] if len(row["filtered_resps"]) == 1 else ([],)
     if not isinstance(filtered, list) or not filtered:
         return None
-    try:
-        found = [json.loads(one) for one in filtered]
-    except ValueError:
-        return None
-    ours = all(isinstance(one, dict) and {"answer", "scores"} <= set(one) for one in found)
-    return found if ours else None
+    texts = [text for texts in row["resps"] for text in texts]
+    found = [from_sample(text, item) for text, item in zip(texts, filtered, strict=False)]
+    ours = [one for one in found if one is not None]
+    return ours if len(ours) == len(found) else None
 
 
 def question_of(row: Mapping[str, Any], metric: str | None, members: int | None) -> Question:
@@ -108,16 +108,16 @@ def question_of(row: Mapping[str, Any], metric: str | None, members: int | None)
     else:
         responses = [
             Response(
-                text=text,
-                answer=one["answer"],
-                label=one["class"],
-                score=one["scores"].get(metric),
+                text=one.text,
+                answer=one.answer,
+                label=one.label,
+                score=one.scores.get(metric) if metric else None,
                 member=place % (members or 1),
                 sample=place // (members or 1),
-                tokens=one["tokens"],
-                truncated=one["truncated"],
+                tokens=one.tokens,
+                truncated=one.truncated,
             )
-            for place, (text, one) in enumerate(zip(texts, scored, strict=False))
+            for place, one in enumerate(scored)
         ]
     prompt = next(iter(next(iter(row["arguments"].values())).values()))
     columns = {name: float(row[name]) for name in row["metrics"] if _is_number(row.get(name))}

@@ -25,7 +25,7 @@ def cosine_distance(embeddings: ArrayLike) -> float:
     units = _unit_rows(embeddings)
     n = len(units)
     if n < 2:
-        raise UserError(f"embeddings must have at least 2 rows to form a pair, received {n}")
+        raise UserError(f"embeddings must have at least 2 rows to form a pair, got {n}")
     shifted = units - units[0]
     spread = float(np.square(shifted - shifted.mean(axis=0)).sum())
     return min(spread / (n - 1), n / (n - 1))
@@ -101,14 +101,14 @@ def _unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
     if given.ndim != 2 or given.dtype.kind not in "iuf" or not given.size:
         raise UserError(
             "embeddings must be numbers of shape (n, d), n and d at least 1, "
-            f"received shape {given.shape} of {given.dtype}"
+            f"got shape {given.shape} of {given.dtype}"
         )
     rows = given.astype(np.float64)
     for i, row in enumerate(rows):
         if not np.isfinite(row).all():
-            raise UserError(f"embeddings must be finite, received NaN or infinity in row {i}")
+            raise UserError(f"embeddings must be finite, got NaN or infinity in row {i}")
         if not row.any():
-            raise UserError(f"embeddings must not be zero vectors, received one in row {i}")
+            raise UserError(f"embeddings must not be zero vectors, got one in row {i}")
     rows /= np.abs(rows).max(axis=1, keepdims=True)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
@@ -116,8 +116,8 @@ def _unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
 
 def _words(texts: Sequence[str]) -> list[list[str]]:
     if isinstance(texts, str) or not len(texts):
-        raise UserError(f"texts must be a list of at least one response, received {texts!r}")
+        raise UserError(f"texts must be a list of at least one response, got {texts!r}")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UserError(f"texts must be strings, received {type(text).__name__} at {i}")
+            raise UserError(f"texts must be strings, got {type(text).__name__} at {i}")
     return [text.lower().split() for text in texts]

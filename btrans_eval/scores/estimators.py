@@ -89,9 +89,9 @@ def maj_at_k(classes: Labels, scores: ArrayLike, k: int) -> float:
     sizes, values = class_sizes(classes), finite_scores(scores)
     if len(values) != len(classes):
         counts = f"{len(values)} scores for {len(classes)} responses"
-        raise UserError(f"scores must hold one score per response, received {counts}")
+        raise UserError(f"scores must hold one score per response, got {counts}")
     if wrong := [value for value in values if not 0 <= value <= 1]:
-        raise UserError(f"scores must lie between 0 and 1, received {wrong[0]}")
+        raise UserError(f"scores must lie between 0 and 1, got {wrong[0]}")
     check_whole("k", k, 1, len(values))
     means = _class_means(classes, values)
     if k == len(values):

@@ -184,7 +184,7 @@ def two_way_paired_interval(
     gaps = differences(*means)
     tables = {"a": [one], "b": [other], "each": [one, other]}
     if members not in (*tables, "shared"):
-        raise UserError(f"members must be a, b, each or shared, received {members!r}")
+        raise UserError(f"members must be a, b, each or shared, got {members!r}")
     of_members = [one - other] if members == "shared" else tables[members]
     half = _two_way_half(gaps, of_members, confidence)
     if not half:

@@ -28,7 +28,7 @@ def per_member(scores: ArrayLike, name: str = "scores") -> Floats:
     table = _finite(scores, name, 2, "(questions, members)")
     if min(table.shape) < 2:
         counts = f"{table.shape[0]} questions and {table.shape[1]} members"
-        raise UserError(f"{name} must hold at least 2 questions and 2 members, received {counts}")
+        raise UserError(f"{name} must hold at least 2 questions and 2 members, got {counts}")
     return table
 
 
@@ -47,7 +47,7 @@ def differences(a: ArrayLike, b: ArrayLike) -> Floats:
 def same_shape(a: Floats, b: Floats) -> None:
     """UserError unless both arms hold the same questions (and as many members)."""
     if a.shape != b.shape:
-        raise UserError(f"a and b must have the same shape, received {a.shape} and {b.shape}")
+        raise UserError(f"a and b must have the same shape, got {a.shape} and {b.shape}")
 
 
 def are_rates(values: Floats, rate: bool | None) -> bool:
@@ -57,7 +57,7 @@ def are_rates(values: Floats, rate: bool | None) -> bool:
     """
     outside = values[(values < -SAME) | (values > 1 + SAME)]
     if rate and outside.size:
-        raise UserError(f"rates must lie between 0 and 1, received {outside[0]}")
+        raise UserError(f"rates must lie between 0 and 1, got {outside[0]}")
     return not outside.size if rate is None else rate
 
 
@@ -69,18 +69,18 @@ def mean(values: Floats) -> float:
 def check_confidence(confidence: float) -> None:
     """UserError unless 0 < confidence <= 0.999: 10,000 draws say nothing further out."""
     if not 0 < confidence <= 0.999:
-        raise UserError(f"confidence must be above 0 and at most 0.999, received {confidence}")
+        raise UserError(f"confidence must be above 0 and at most 0.999, got {confidence}")
 
 
 def _finite(values: ArrayLike, name: str, dimensions: int, shape: str) -> Floats:
     given = np.asarray(values)
     if given.ndim != dimensions or not given.size:
-        raise UserError(f"{name} must have shape {shape}, not empty, received {given.shape}")
+        raise UserError(f"{name} must have shape {shape}, not empty, got {given.shape}")
     if given.dtype.kind not in "biuf":
-        raise UserError(f"{name} must be numbers, received {given.dtype}")
+        raise UserError(f"{name} must be numbers, got {given.dtype}")
     array = given.astype(np.float64)
     if not np.isfinite(array).all():
         place = np.argwhere(~np.isfinite(array))[0].tolist()
         value = array[tuple(place)]
-        raise UserError(f"{name} must be finite, received {value} at question {place[0]}")
+        raise UserError(f"{name} must be finite, got {value} at question {place[0]}")
     return array

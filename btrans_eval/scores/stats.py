@@ -101,7 +101,7 @@ def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> McNemar:
     gaps = differences(a, b)
     for name, scores in (("a", per_question(a)), ("b", per_question(b))):
         if len(other := scores[~np.isin(scores, (0.0, 1.0))]):
-            raise UserError(f"McNemar's test takes scores 0 and 1, received {other[0]} in {name}")
+            raise UserError(f"McNemar's test takes scores 0 and 1, got {other[0]} in {name}")
     only_a, only_b = int((gaps > 0).sum()), int((gaps < 0).sum())
     tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
     return McNemar(only_a, only_b, min(1.0, 2 * tail))
@@ -116,7 +116,7 @@ def holm(p_values: ArrayLike) -> Floats:
     """
     given = per_question(p_values, "p_values")
     if ((given < 0) | (given > 1)).any():
-        raise UserError(f"p_values must lie between 0 and 1, received {given.tolist()}")
+        raise UserError(f"p_values must lie between 0 and 1, got {given.tolist()}")
     order = np.argsort(given, kind="stable")
     steps = given[order] * np.arange(len(given), 0, -1)
     adjusted = np.empty_like(given)
@@ -150,7 +150,7 @@ def questions_needed(
     gaps = differences(a, b)
     check_confidence(confidence)
     if not 0.5 <= power < 1:
-        raise UserError(f"power must be at least 0.5 and below 1, received {power}")
+        raise UserError(f"power must be at least 0.5 and below 1, got {power}")
     gap = abs(mean(gaps))
     if gap < SAME or len(gaps) == 1:
         return None

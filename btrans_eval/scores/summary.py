@@ -15,6 +15,25 @@ from btrans_eval.scores.estimators import (
 )
 
 
+def question_columns(
+    scores: Sequence[float],
+    classes: Sequence[Hashable | None] | None,
+    higher_is_better: bool = True,
+    binary: bool = True,
+) -> dict[str, float]:
+    """All columns of a question whose responses were scored; those of results and comparisons.
+
+    Args:
+        scores: one score per response, n >= 1.
+        classes: of the answers; None where they do not vote.
+        higher_is_better, binary: as of `score_columns`.
+    """
+    columns = score_columns(scores, higher_is_better, binary)
+    if classes is not None:
+        columns |= vote_columns(classes, scores) | answer_columns(classes)
+    return columns
+
+
 def score_columns(
     scores: Sequence[float], higher_is_better: bool = True, binary: bool = True
 ) -> dict[str, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from btrans_eval.errors import UserError
-from btrans_eval.store import files, salvage
+from btrans_eval.store import disk, files, salvage
 from btrans_eval.store.tables import APPLICATION, SCHEME
 
 _LIST = """
@@ -127,7 +127,7 @@ def repair(path: str, new: str) -> None:
         if not any(counts.values()):
             raise UserError(f"store: nothing of {path} can be read, and {new} was not made")
 
-    if os.path.lexists(new) or not files.make(Path(new), fill):
+    if os.path.lexists(new) or not disk.make(Path(new), fill):
         raise UserError(f"new: {new} exists, and is not overwritten; name a new file")
     print(
         f"copied {counts['responses']} responses, {counts['likelihoods']} loglikelihoods and "

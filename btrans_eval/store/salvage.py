@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
-from btrans_eval.store.files import UNREADABLE, make, reader, write_ahead_log
+from btrans_eval.store.disk import UNREADABLE, make, reader, write_ahead_log
 from btrans_eval.store.keys import checksum, digest_of, key
 from btrans_eval.store.tables import COLUMNS, PAGE_BYTES, insert, select
 

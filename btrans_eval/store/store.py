@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
-from btrans_eval.store import files, salvage
+from btrans_eval.store import disk, files, salvage
 from btrans_eval.store.keys import Context, canonical, key
 from btrans_eval.store.tables import insert, select
 
@@ -67,7 +67,7 @@ class Store:
         self._connection = files.connect(self.path)
         self._file = self.path.absolute()
         self._inode = os.stat(self._file).st_ino
-        self._log = files.write_ahead_log(self._file)
+        self._log = disk.write_ahead_log(self._file)
 
     def close(self) -> None:
         """Close the file."""

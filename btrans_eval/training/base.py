@@ -17,7 +17,7 @@ import transformers
 from btrans_eval.demo import demo_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.model_adapters.hf import BTransHF
-from btrans_eval.population import cache, fingerprint
+from btrans_eval.population import cache_folder, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +58,15 @@ def _unquantized(arguments: Mapping[str, Any]) -> str:
     file = Path(str(arguments["pretrained"])) / str(arguments["gguf_file"])
     digest = hashlib.sha256(file.read_bytes() if file.is_file() else str(file).encode())
     digest.update(f"{arguments['dtype']} {transformers.__version__}".encode())
-    folder = cache.folder() / "models" / f"{file.stem}-{digest.hexdigest()[:16]}"
+    folder = cache_folder.folder() / "models" / f"{file.stem}-{digest.hexdigest()[:16]}"
     if (folder / _MARK).is_file():
         return str(folder)
     logger.warning("%s: its weights are copied to %s, once, for training", file.name, folder)
     lm = BTransHF(**{**arguments, "sigma": 0.0, "batch_size": 1, "device": "cpu"})
     config = lm.model.config
     settings = {n: v for n, v in config.to_dict().items() if n != "quantization_config"}
-    plain = transformers.AutoModelForCausalLM.from_config(
-        type(config).from_dict(settings), dtype=lm.model.dtype
-    )
+    models: Any = transformers.AutoModelForCausalLM  # has no types
+    plain = models.from_config(type(config).from_dict(settings), dtype=lm.model.dtype)
     plain.load_state_dict(lm.model.state_dict())
     plain.generation_config = lm.model.generation_config
     folder.parent.mkdir(parents=True, exist_ok=True)

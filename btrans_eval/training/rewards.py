@@ -62,7 +62,7 @@ class Rewards:
         self.write(
             [
                 {"row": row[place], "text": str(texts[place]), "tokens": texts[place].tokens,
-                 "truncated": texts[place].truncated, "answer": found[place].answer,
+                 "truncated": texts[place].truncated, "answer": found[place].response.answer,
                  "score": found[place].score}
                 for place in range(len(texts))
             ]
@@ -77,7 +77,7 @@ def _filled(texts: list[Response], count: int) -> list[Response]:
 
 def _measures(groups: Sequence[Sequence[Judged]]) -> dict[str, float]:
     """What is logged of the answers of groups, means over groups."""
-    labels = [[each.label for each in group] for group in groups]
+    labels = [[each.response.label for each in group] for group in groups]
     counts = [Counter(label for label in group if label is not None) for group in labels]
     rollouts = sum(map(len, labels))
     invalid = sum(label is None for group in labels for label in group)

@@ -88,7 +88,7 @@ def seen(model: Any, likelihoods: Likelihoods | None, ends: RowEnds | None) -> I
 
     def follow(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         assert likelihoods is not None
-        tokens = kwargs.get("input_ids", args[0] if args else None)
+        tokens: Any = kwargs.get("input_ids", args[0] if args else None)
         likelihoods.see(tokens, output.logits)
 
     generate, own = model.generate, vars(model).get("generate")

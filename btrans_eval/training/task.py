@@ -19,6 +19,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.scoring import PopulationFilter
 from btrans_eval.harness.views import view_tasks
+from btrans_eval.judged import JudgedResponse
 
 Doc = Mapping[str, Any]
 
@@ -28,13 +29,11 @@ class Judged:
     """What a rollout was found to say.
 
     Attributes:
-        answer: what was read from it; None where it holds none.
-        label: class of the answer among its group; None where it holds none.
-        score: the task's own, of this response alone.
+        response: read and scored by the task.
+        score: what rewards it.
     """
 
-    answer: str | None
-    label: int | None
+    response: JudgedResponse
     score: float
 
 
@@ -127,7 +126,7 @@ class TrainingTask:
 
     def question(self, doc: Doc) -> str:
         """A row's prompt without examples and template, normalized: what makes two rows one."""
-        return normalize_text(str(self.task.doc_to_text(doc)))
+        return normalize_text(str(self.task.doc_to_text(doc))) or ""
 
     def request(self, doc: Doc, doc_id: int, template: Callable[..., str] | None) -> Instance:
         """What the harness would ask a model.
@@ -171,7 +170,7 @@ class TrainingTask:
         pipeline = self._pipeline()
         pipeline.apply(instances)
         return [
-            [self._judged(json.loads(item)) for item in instance.filtered_resps[pipeline.name]]
+            [self._rewarded(one) for one in instance.filtered_resps[pipeline.name].responses]
             for instance in instances
         ]
 
@@ -187,8 +186,8 @@ class TrainingTask:
             )
         return next(iter(named.values()))
 
-    def _judged(self, item: Mapping[str, Any]) -> Judged:
-        scores = item["scores"]
+    def _rewarded(self, response: JudgedResponse) -> Judged:
+        scores = response.scores
         wanted = (self._reward or "").rpartition(":")[2]
         if not wanted and len(scores) == 1:
             wanted = next(iter(scores))
@@ -197,7 +196,7 @@ class TrainingTask:
                 f"reward: {self.name} scores a response by {', '.join(scores) or 'nothing'}, got "
                 f"{self._reward!r}; name one of them"
             )
-        return Judged(item["answer"], item["class"], float(scores[wanted]))
+        return Judged(response, float(scores[wanted]))
 
 
 def _without_encoder(part: Any) -> Any:

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
 from btrans_eval.config import PopulationConfig
@@ -33,7 +32,7 @@ BOUNDS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.f
 """Of the check that an update sees what generated: mean |difference| of log-probabilities."""
 
 
-class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to mypy
+class BTransGRPOTrainer(GRPOTrainer):
     """GRPO (arXiv 2402.03300) in which a rollout is answered, and updated, under its own member.
 
     Takes what ``trl.GRPOTrainer`` takes, and:
@@ -110,10 +109,10 @@ class BTransGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # trl's is Any to m
         """As trl's; a checkpoint that was not finished is never resumed from."""
         if resume_from_checkpoint is True:
             resume_from_checkpoint = checkpoints.latest(Path(str(self.args.output_dir)))
-            if resume_from_checkpoint is None and get_last_checkpoint(self.args.output_dir) is None:
+            if resume_from_checkpoint is None:
                 raise UserError(
-                    f"resume_from_checkpoint: {self.args.output_dir} has no checkpoint; leave it "
-                    "out to begin"
+                    f"resume_from_checkpoint: {self.args.output_dir} has no finished checkpoint; "
+                    "leave it out to begin"
                 )
         if resume_from_checkpoint:
             found = checkpoints.read(Path(resume_from_checkpoint), self._facts())

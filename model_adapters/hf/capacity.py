@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import torch
 
-from btrans_eval.population.caches import cache_in
+from btrans_eval.population.key_values import cache_in
 
 _SHARE = 0.5
 """Of the free memory, for keys and values: the rest is for what a forward pass needs."""

@@ -21,7 +21,7 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, process
 from btrans_eval.model_adapters.hf.slots import Slots
-from btrans_eval.population.caches import cache_argument, cache_in
+from btrans_eval.population.key_values import cache_argument, cache_in
 from btrans_eval.population.streams import Stream
 
 _FREE_SHARE = 8

@@ -21,10 +21,10 @@ from btrans_eval.model_adapters.hf.lm import BTransHF
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
-from btrans_eval.population.kept import Weights
+from btrans_eval.population.measured import needs_measuring, recall
+from btrans_eval.population.measurements import Weights
 from btrans_eval.population.norms import find_norms, survey
 from btrans_eval.population.population import Population
-from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from btrans_eval.model_adapters.vllm.stock import PLATFORM, VLLM
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
 from btrans_eval.population.checkpoint import Checkpoint
-from btrans_eval.population.kept import Weights
+from btrans_eval.population.measured import needs_measuring, recall
+from btrans_eval.population.measurements import Weights
 from btrans_eval.population.norms import NormLayer, survey
-from btrans_eval.population.recall import needs_measuring, recall
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from btrans_eval.population.caches import cache_argument, cache_in
+from btrans_eval.population.key_values import cache_argument, cache_in
 
 
 class New:

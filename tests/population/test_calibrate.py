@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from btrans_eval import Population
 from btrans_eval.demo import demo_arguments
 from btrans_eval.errors import UserError
-from btrans_eval.population import cache, calibrate, layers
+from btrans_eval.population import cache_folder, calibrate, layers
 from btrans_eval.population.divergence import Divergence, Yardstick, shipped_text
 
 HELD_OUT = Path(__file__).parents[1] / "data" / "heldout.txt"
@@ -210,7 +210,7 @@ def test_the_same_again_is_read_and_not_measured(llama, tokenizer, monkeypatch):
     with pytest.raises(AssertionError, match="measured again"):
         calibrate.calibrate(BY_NAME["qwen3"].build(), tokenizer, 0.1, text=words(0))
     monkeypatch.setattr(Yardstick, "measure", measure)
-    for file in cache.folder().iterdir():
+    for file in cache_folder.folder().iterdir():
         file.write_text("torn {")
     assert calibrate.calibrate(llama, tokenizer, 0.1, prior="balanced", text=words(0)) == first
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file as save_torch
 from btrans_eval import Population
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.population.caches import cache_argument, cache_in
+from btrans_eval.population.key_values import cache_argument, cache_in
 
 
 @pytest.fixture(scope="module")

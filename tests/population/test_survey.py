@@ -17,7 +17,7 @@ from torch import nn
 
 from btrans_eval import Population
 from btrans_eval.errors import UserError
-from btrans_eval.population import calibrate, kept, layers
+from btrans_eval.population import calibrate, layers, measurements
 from btrans_eval.population.norms import find_norms, is_norm, survey
 
 SIGMA = 0.2
@@ -262,12 +262,12 @@ def test_stores_of_earlier_releases_hold(family):
 
 
 def test_calibrations_of_earlier_releases_hold_where_nothing_is_unusual():
-    weights = kept.Weights("0" * 64, "torch.float32", "1" * 64)
+    weights = measurements.Weights("0" * 64, "torch.float32", "1" * 64)
     settings = {"noise": "sequence", "norms": "all", "seed": 0}
-    facts = kept.key(weights, "some text", settings, {})
-    assert kept.cache._file(facts).name == "noise_6b07f997c67cd22d1074cb27a9027b28.json"
-    other = kept.key(weights, "some text", settings, {"gated": ["norm"]})
-    assert kept.cache._file(other).name != kept.cache._file(facts).name
+    facts = measurements.key(weights, "some text", settings, {})
+    assert measurements.cache._file(facts).name == "noise_6b07f997c67cd22d1074cb27a9027b28.json"
+    other = measurements.key(weights, "some text", settings, {"gated": ["norm"]})
+    assert measurements.cache._file(other).name != measurements.cache._file(facts).name
 
 
 def test_the_placement_of_gated_layers_is_in_digest_and_key():

@@ -107,7 +107,7 @@ def test_answers_by_hand() -> None:
 
 
 BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: dv.cosine_distance([[1.0, 2.0]]), "at least 2 rows.*received 1"),
+    (lambda: dv.cosine_distance([[1.0, 2.0]]), "at least 2 rows.*got 1"),
     (lambda: dv.cosine_distance([[1, 0], [0, 0]]), "zero.*row 1"),
     (lambda: dv.vendi([[1.0, 0.0], [0.0, math.nan]]), "finite.*row 1"),
     (lambda: dv.vendi([1.0, 2.0]), r"shape \(n, d\).*\(2,\)"),

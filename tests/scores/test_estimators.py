@@ -78,10 +78,10 @@ def test_small_ones() -> None:
 
 
 BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: es.pass_at_k(8, 1, 0), "k must be at least 1 and at most 8, received 0"),
-    (lambda: es.pass_at_k(8, 1, 9), "k must be at least 1 and at most 8, received 9"),
-    (lambda: es.pass_at_k(8, -1, 1), "c must be at least 0 and at most 8, received -1"),
-    (lambda: es.pass_at_k(np.array([9, 8]), 9, 1), "c must be .* received 9"),
+    (lambda: es.pass_at_k(8, 1, 0), "k must be at least 1 and at most 8, got 0"),
+    (lambda: es.pass_at_k(8, 1, 9), "k must be at least 1 and at most 8, got 9"),
+    (lambda: es.pass_at_k(8, -1, 1), "c must be at least 0 and at most 8, got -1"),
+    (lambda: es.pass_at_k(np.array([9, 8]), 9, 1), "c must be .* got 9"),
     (lambda: es.pass_at_k(8, 1.0, 1), "c must be .*float"),  # type: ignore[call-overload]
     (lambda: (es.pass_at_k(8, 1, 1), es.pass_at_k(8, True, 1)), "c must be .*bool"),
     (lambda: es.pass_at_k(np.array([1, 2]), np.array([1, 1, 1]), 1), "shapes"),

@@ -14,7 +14,7 @@ import pytest
 from stored import AS_NOBODY, add, filled, key_of, ran, refusal, started, text_of, texts, typed
 
 from btrans_eval.errors import UserError
-from btrans_eval.store import command, files
+from btrans_eval.store import command, disk, files
 from btrans_eval.store.store import Store
 
 ROWS, OTHERS = 120, 20
@@ -142,7 +142,7 @@ def test_a_file_system_without_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", no_links)
     path = tmp_path / "store.sqlite"
     assert len(texts(filled(path, 8), 8)) == 8
-    assert not files.make(path)  # another process was first, and its file stays
+    assert not disk.make(path)  # another process was first, and its file stays
     assert len(texts(path, 8)) == 8
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from stored import CONTEXT, add, filled, key_of, place, ran, refusal, started, text_of, texts
 
-from btrans_eval.store import files
+from btrans_eval.store import disk
 from btrans_eval.store.keys import Context, digest_of_tokens, key
 from btrans_eval.store.store import Place, Store, StoredResponse
 
@@ -199,7 +199,7 @@ def killed(path: Path, batches: int = 12) -> None:
     """A store whose last rows are in its write-ahead log alone."""
     code = WRITER + "import os; os.kill(os.getpid(), 9)"
     assert ran(code, path, 0, batches, 8)[0] == -signal.SIGKILL
-    assert files.write_ahead_log(path).stat().st_size > 0
+    assert disk.write_ahead_log(path).stat().st_size > 0
 
 
 @pytest.mark.parametrize("has_index", [True, False])
@@ -209,7 +209,7 @@ def test_who_reads_only_sees_the_log_of_a_killed_run(tmp_path, has_index):
     if not has_index:
         (tmp_path / "store.sqlite-shm").unlink()
     before = path.read_bytes()
-    with_log = files.reader(path)
+    with_log = disk.reader(path)
     assert with_log.execute("SELECT count(*) FROM responses").fetchone() == (96,)
     with_log.close()
     assert path.read_bytes() == before

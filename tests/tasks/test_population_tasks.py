@@ -28,6 +28,8 @@ ANSWERED = {
     "btrans_aime24": 32,
     "btrans_aime25": 32,
     "btrans_demo": 8,
+    "btrans_arithmetic": 8,
+    "btrans_svamp": 8,
 }
 MANAGER = TaskManager()  # reads thousands of files, so once
 OPEN = {"btrans_infinity_chat": 16, "btrans_novelty_bench": 10}

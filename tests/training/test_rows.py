@@ -101,7 +101,7 @@ def test_a_response_is_scored_as_the_harness_scores_it(task):
               [Response("", 0, False)] * 4]  # fmt: skip
     judged = task.judge(docs, groups)
     assert [[one.score for one in group] for group in judged] == [[1, 1, 0, 0], [0, 0, 0, 0]]
-    assert [one.label for one in judged[0]] == [0, 0, 1, 1]
+    assert [one.response.label for one in judged[0]] == [0, 0, 1, 1]
 
 
 def test_population_tasks_are_scored_by_their_own_filter():
@@ -110,7 +110,9 @@ def test_population_tasks_are_scored_by_their_own_filter():
     groups = [[Response(f" {doc['answer']}"), Response("none of it"), Response("")] for doc in docs]
     judged = task.judge(docs, groups)
     assert [[one.score for one in group] for group in judged] == [[1, 0, 0]] * 3
-    assert judged[0][0].answer == docs[0]["answer"] and judged[0][2].answer is None
+    assert (
+        judged[0][0].response.answer == docs[0]["answer"] and judged[0][2].response.answer is None
+    )
 
 
 def test_the_reward_must_be_named_where_there_are_several(task, tmp_path):

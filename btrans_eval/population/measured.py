@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from btrans_eval.config import AUTO, PopulationConfig
-from btrans_eval.population import cache, layers
+from btrans_eval.population import cache_folder, layers
 from btrans_eval.population.calibrate import EQUAL_LAYERS, HOW, LAYERS, Resolved, asked_of
-from btrans_eval.population.kept import Weights, key
+from btrans_eval.population.measurements import Weights, key
 
 
 def needs_measuring(config: PopulationConfig) -> bool:
@@ -27,7 +27,7 @@ def recall(
     settings: dict[str, Any] = {"noise": config.noise, "norms": config.norms, "seed": config.seed}
     facts, scales = key(weights, None, settings, unusual), None
     if config.prior == "balanced":
-        measured = cache.read({**facts, **(EQUAL_LAYERS if weights.is_half else LAYERS)})
+        measured = cache_folder.read({**facts, **(EQUAL_LAYERS if weights.is_half else LAYERS)})
         if measured is None:
             return None
         scales = layers.centered(measured) if weights.is_half else layers.balance(measured)
@@ -35,7 +35,7 @@ def recall(
         assert not isinstance(config.sigma, str)
         return config.sigma, scales, {"scales": scales, **HOW}
     assert config.kl is not None
-    found = cache.read({**facts, **asked_of(config.prior, config.kl)})
+    found = cache_folder.read({**facts, **asked_of(config.prior, config.kl)})
     if found is None:
         return None
     return found["sigma"], scales, {**found, "scales": scales, **HOW}

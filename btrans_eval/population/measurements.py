@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from btrans_eval.errors import UserError
-from btrans_eval.population import cache, fingerprint
+from btrans_eval.population import cache_folder, fingerprint
 from btrans_eval.population.divergence import shipped_text
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 
@@ -103,10 +103,10 @@ def once(
     """What was measured before under these facts, else what is measured now, which is kept."""
     if not facts:
         return measure()
-    found = cache.read({**facts, **asked})
+    found = cache_folder.read({**facts, **asked})
     if found is None:
         found = measure()
-        cache.write({**facts, **asked}, found)
+        cache_folder.write({**facts, **asked}, found)
     else:
-        logger.info("%s: measured before, taken from %s", dict(asked), cache.folder())
+        logger.info("%s: measured before, taken from %s", dict(asked), cache_folder.folder())
     return found
