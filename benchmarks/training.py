@@ -99,12 +99,12 @@ def kills(number: int) -> None:
     """Kill a run of a tiny model at random moments, and compare its adapter with a whole run's."""
     sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "training")]
     import tiny_checkpoint  # type: ignore[import-not-found]  # of the tests
-    import toy_task  # type: ignore[import-not-found]
+    import words_task  # type: ignore[import-not-found]
 
     folder = Path(tempfile.mkdtemp())
     arguments = [
         sys.executable, "-m", "btrans_eval.cli", "train", "--task", "toy_words", "--include_path",
-        toy_task.save(folder / "task"), "--model_args",
+        words_task.save(folder / "task"), "--model_args",
         f"pretrained={tiny_checkpoint.save(folder / 'tiny')},device=cpu", "--arms",
         "population@1.0:sigma=0.3", "--seeds", "1", "--steps", "400", "--prompts", "2", "--group",
         "4", "--save_steps", "10", "--examples", "20", "--output_path",

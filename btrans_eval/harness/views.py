@@ -150,10 +150,7 @@ class View:
         ]
         found_of = self._judged(singles, instances)
         scores = [each.scores for each in found_of]
-        kinds = [
-            kind_of_gold(self._task.doc_to_target(instance.doc), instance.doc)
-            for instance in instances
-        ]
+        kinds = [kind_of_gold(self._task.doc_to_target(one.doc), one.doc) for one in instances]
         can_vote = not all(map(self._is_its_own_class, instances, kinds))
         votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
@@ -166,8 +163,8 @@ class View:
             columns |= of_texts
             found = zip(one.filtered, one.labels, strict=True)
             answers = [None if label is None else str(each) for each, label in found]
-            scored = judged(row, answers, one.labels, one.scores)
-            instance.filtered_resps[self.name] = ScoredRow(scored, columns)
+            responses = judged(row, answers, one.labels, one.scores)
+            instance.filtered_resps[self.name] = ScoredRow(responses, columns)
         self._declare(instances[0].filtered_resps[self.name].columns)
 
     def _is_its_own_class(self, instance: Any, kind: str) -> bool:

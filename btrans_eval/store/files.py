@@ -12,7 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from btrans_eval.errors import UserError
-from btrans_eval.store.disk import UNREADABLE, WAIT_SECONDS, connection_to, is_frozen, make, reader
+from btrans_eval.store import disk
+from btrans_eval.store.disk import UNREADABLE, connection_to, is_frozen, make, reader
 from btrans_eval.store.salvage import count_intact
 from btrans_eval.store.tables import APPLICATION, SCHEME, TABLES
 
@@ -129,7 +130,7 @@ def _told(path: Path, connection: sqlite3.Connection, error: BaseException) -> U
         return None
     if any(sign in reason for sign in _IN_USE):
         return UserError(
-            f"store: {path} has been in use by another process for {WAIT_SECONDS:.0f} "
+            f"store: {path} has been in use by another process for {disk.WAIT_SECONDS:.0f} "
             "seconds; wait for it to end, then run the same command again"
         )
     if any(sign in reason for sign in _DAMAGE):

@@ -69,8 +69,9 @@ def evaluate(
         )
     ]
     asked = plan.evaluation
+    limits = {} if asked.max_gen_toks is None else {"max_gen_toks": asked.max_gen_toks}
     compared = Plan(
-        tasks=tuple(TaskPlan(task, asked.limit) for task in asked.tasks or (plan.task,)),
+        tasks=tuple(TaskPlan(task, asked.limit, limits) for task in asked.tasks or (plan.task,)),
         arms=tuple(arms),
         model_args=dict(model_args),
         repeats=asked.members,

@@ -48,6 +48,8 @@ class Evaluation:
     """Names of tasks; empty: the task that was trained on."""
     limit: int | None = None
     """Only the first rows; None: all."""
+    max_gen_toks: int | None = None
+    """Tokens of a response at most; None: as the tasks say."""
     members: int = 8
     """K of the population that the adapter is evaluated with."""
     seed: int = 1_000_003
@@ -60,8 +62,9 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_whole("members", self.members, minimum=2)
         check_whole("seed", self.seed, minimum=0)
-        if self.limit is not None:
-            check_whole("limit", self.limit, minimum=1)
+        for name in ("limit", "max_gen_toks"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), minimum=1)
 
 
 @dataclass(frozen=True)

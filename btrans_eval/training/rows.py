@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Drawn:
 def draw(
     task: TrainingTask,
     candidates: Sequence[Doc],
-    evaluated: Sequence[Doc],
+    evaluated: Set[str],
     examples: int | None,
     strata: str | None,
     seed: int = 0,
@@ -46,7 +46,7 @@ def draw(
 
     Args:
         candidates: the rows for training.
-        evaluated: the rows that what is trained will be asked.
+        evaluated: what it will be asked, as `TrainingTask.question` has it.
         examples: how many; None: all.
         strata: field of the rows; of each of its values as many are drawn, one more of the first
             few where they do not divide; None: from all alike.
@@ -54,13 +54,12 @@ def draw(
     Raises:
         UserError: if there are too few rows, or a row lacks the field.
     """
-    asked = {task.question(doc) for doc in evaluated}
     seen: set[str] = set()
     kept: list[Doc] = []
     left_out = repeated = 0
     for doc in candidates:
         question = task.question(doc)
-        if question in asked:
+        if question in evaluated:
             left_out += 1
         elif question in seen:
             repeated += 1

@@ -51,10 +51,10 @@ def run(plan: TrainPlan, folder: Path) -> None:
 
 
 def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
-    evaluated = []
+    evaluated: set[str] = set()
     for name in plan.evaluation.tasks or (plan.task,):
         other = task if name == plan.task else TrainingTask(name, plan.group, asking)
-        evaluated += other.evaluated_docs()
+        evaluated |= other.evaluated()
     if plan.rows is None:
         candidates = task.training_docs()
     else:

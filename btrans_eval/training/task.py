@@ -94,9 +94,9 @@ class TrainingTask:
             )
         return list(self.task.training_docs())
 
-    def evaluated_docs(self) -> list[Doc]:
-        """The rows that the task is evaluated on."""
-        return list(self.task.eval_docs)
+    def evaluated(self) -> set[str]:
+        """The questions that the task is evaluated on."""
+        return {self.question(doc) for doc in self.task.eval_docs}
 
     def own_docs(self, lines: Sequence[str], where: str) -> list[Doc]:
         """Rows of the user's own, processed as the task's.

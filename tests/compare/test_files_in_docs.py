@@ -17,7 +17,9 @@ from btrans_eval.compare.command import write
 from btrans_eval.compare.plan import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAPER = sorted((DOCS / "paper").glob("*.yaml"))
+PAPER = sorted(
+    path for path in (DOCS / "paper").glob("*.yaml") if not path.stem.startswith("rlvr")
+)  # tests/training has those
 ABLATIONS = sorted((DOCS / "ablations").glob("*.yaml"))
 FAMILY = {"Qwen/Qwen3-8B": "qwen3", "meta-llama/Llama-3.1-8B-Instruct": "llama"}
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"

@@ -57,7 +57,7 @@ def fail_on_one(monkeypatch, module: str):
 
 
 def test_extraction_that_fails_on_one_of_50_questions(gsm8k, monkeypatch):
-    fail_on_one(monkeypatch, "btrans_eval.harness.scoring")
+    fail_on_one(monkeypatch, "btrans_eval.harness.response")
     results = evaluate("btrans_gsm8k", monkeypatch)
     columns = results["results"]["btrans_gsm8k"]
     for column in ("mean", "pass@16", "maj@16"):
@@ -189,7 +189,7 @@ def test_failures_of_other_processes_are_counted():
 def test_evaluate_called_directly_tells_too(gsm8k, monkeypatch):
     from lm_eval import evaluator
 
-    fail_on_one(monkeypatch, "btrans_eval.harness.scoring")
+    fail_on_one(monkeypatch, "btrans_eval.harness.response")
     results = evaluator.evaluate(ours(), MANAGER.load(["btrans_gsm8k"]), bootstrap_iters=0)
     assert results["btrans_scores"]["failed_questions"] == {"btrans_gsm8k": 1}
 
@@ -220,7 +220,7 @@ def test_a_users_mistake_is_no_failed_question(gsm8k, monkeypatch):
     def refuse(text, kind):
         raise UserError("math_verify does not start")
 
-    monkeypatch.setattr("btrans_eval.harness.scoring.extract", refuse)
+    monkeypatch.setattr("btrans_eval.harness.response.extract", refuse)
     with pytest.raises(UserError, match="does not start"):
         evaluate("btrans_gsm8k", monkeypatch)
 
@@ -229,7 +229,7 @@ def test_a_task_of_which_every_question_fails_still_ends(gsm8k, monkeypatch):
     def failing(text, kind):
         raise RuntimeError("always")
 
-    monkeypatch.setattr("btrans_eval.harness.scoring.extract", failing)
+    monkeypatch.setattr("btrans_eval.harness.response.extract", failing)
     results = evaluate("btrans_gsm8k", monkeypatch)
     assert results["results"]["btrans_gsm8k"]["mean,population"] == 0.0
     assert results["config"]["btrans_scores"]["failed_questions"] == {"btrans_gsm8k": QUESTIONS}

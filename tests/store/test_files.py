@@ -14,7 +14,7 @@ import pytest
 from stored import AS_NOBODY, add, filled, key_of, ran, refusal, started, text_of, texts, typed
 
 from btrans_eval.errors import UserError
-from btrans_eval.store import command, disk, files
+from btrans_eval.store import command, disk
 from btrans_eval.store.store import Store
 
 ROWS, OTHERS = 120, 20
@@ -268,7 +268,7 @@ def test_a_file_in_use_is_waited_for(tmp_path, monkeypatch):
     assert len(store.holds([key_of(each) for each in range(8)])) == 8
     holder.communicate()
     store.close()
-    monkeypatch.setattr(files, "_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(disk, "WAIT_SECONDS", 0.2)
     holder = started(code.format(60), path)
     holder.stdout.readline()
     line = refusal(Store, path)

@@ -98,7 +98,7 @@ def test_integers_in_aime25s_format(tmp_path, monkeypatch):
 
 def test_standard_errors_are_over_questions_by_hand(tmp_path, monkeypatch):
     rows = [{"question": f"Q{n}", "answer": f"work #### {n}"} for n in range(4)]
-    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main")
+    dataset(tmp_path, "openai/gsm8k", "test", rows, config="main", also=("train",))
     monkeypatch.chdir(tmp_path)
     right = [16, 12, 4, 0]
 
@@ -161,14 +161,21 @@ def never(prompt):
     "field, row", [("answer", {"question": "Q"}), ("question", {"answer": "1"})]
 )
 def test_a_row_without_a_field_is_named_before_generation(tmp_path, monkeypatch, field, row):
-    dataset(tmp_path, "openai/gsm8k", "test", [row], config="main")
+    dataset(tmp_path, "openai/gsm8k", "test", [row], config="main", also=("train",))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"btrans_gsm8k: rows of openai/gsm8k .*'{field}'"):
         evaluate("btrans_gsm8k", never)
 
 
 def test_a_gold_answer_of_another_kind_is_an_error(tmp_path, monkeypatch):
-    dataset(tmp_path, "openai/gsm8k", "test", [{"question": "Q", "answer": "none"}], config="main")
+    dataset(
+        tmp_path,
+        "openai/gsm8k",
+        "test",
+        [{"question": "Q", "answer": "none"}],
+        config="main",
+        also=("train",),
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="gold: answer must hold an answer of kind number"):
         evaluate("btrans_gsm8k", lambda prompt: ["1"] * 16)

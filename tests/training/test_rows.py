@@ -7,7 +7,7 @@ from collections import Counter
 from unittest import mock
 
 import pytest
-import toy_task
+import words_task
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness.response import Response
@@ -17,14 +17,14 @@ from btrans_eval.training.task import Asking, TrainingTask
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    folder = toy_task.save(tmp_path_factory.mktemp("task"))
+    folder = words_task.save(tmp_path_factory.mktemp("task"))
     return TrainingTask("toy_words", 4, Asking(include_path=folder))
 
 
 def test_no_row_is_evaluated_and_none_comes_twice(task):
-    drawn = draw(task, task.training_docs(), task.evaluated_docs(), None, None)
+    drawn = draw(task, task.training_docs(), task.evaluated(), None, None)
     assert (drawn.left_out, drawn.repeated, len(drawn.docs)) == (2, 2, 86)
-    asked = {task.question(doc) for doc in task.evaluated_docs()}
+    asked = task.evaluated()
     questions = [task.question(doc) for doc in drawn.docs]
     assert not asked & set(questions) and len(set(questions)) == 86
 
@@ -32,32 +32,32 @@ def test_no_row_is_evaluated_and_none_comes_twice(task):
 def test_a_prompt_that_differs_in_case_and_spaces_is_the_same(task):
     docs = [{"question": " W3  w20 ", "answer": "w3", "level": 0}]
     with pytest.raises(UserError, match="has 0 rows for training .*1 are"):
-        draw(task, docs, task.evaluated_docs(), None, None)
+        draw(task, docs, task.evaluated(), None, None)
 
 
 def test_strata_are_as_equal_as_they_can_be(task):
-    drawn = draw(task, task.training_docs(), task.evaluated_docs(), 20, "level")
+    drawn = draw(task, task.training_docs(), task.evaluated(), 20, "level")
     counts = Counter(str(doc["level"]) for doc in drawn.docs)
     assert dict(counts) == drawn.strata and sorted(counts.values()) == [6, 7, 7]
     many = [doc for doc in task.training_docs() if doc["level"] == 0]
     few = [doc for doc in task.training_docs() if doc["level"] == 1][:3]
-    drawn = draw(task, many + few, task.evaluated_docs(), 12, "level")
+    drawn = draw(task, many + few, task.evaluated(), 12, "level")
     assert drawn.strata == {"0": 9, "1": 3}
 
 
 def test_the_same_rows_every_time_whatever_their_order(task):
     docs = task.training_docs()
-    one, two = (draw(task, docs, task.evaluated_docs(), 20, "level") for _ in range(2))
+    one, two = (draw(task, docs, task.evaluated(), 20, "level") for _ in range(2))
     assert one == two and one.hashes == two.hashes
-    other = draw(task, docs, task.evaluated_docs(), 20, "level", seed=1)
+    other = draw(task, docs, task.evaluated(), 20, "level", seed=1)
     assert other.hashes != one.hashes
 
 
 def test_mistakes(task):
     with pytest.raises(UserError, match="examples: toy_words has 86 rows .* got examples=87"):
-        draw(task, task.training_docs(), task.evaluated_docs(), 87, None)
+        draw(task, task.training_docs(), task.evaluated(), 87, None)
     with pytest.raises(UserError, match="strata: toy_words's rows have the fields question, an"):
-        draw(task, task.training_docs(), task.evaluated_docs(), 5, "depth")
+        draw(task, task.training_docs(), task.evaluated(), 5, "depth")
     with pytest.raises(UserError, match="no task named toy_word;"):
         TrainingTask("toy_word", 4)
 
@@ -116,11 +116,11 @@ def test_population_tasks_are_scored_by_their_own_filter():
 
 
 def test_the_reward_must_be_named_where_there_are_several(task, tmp_path):
-    two = toy_task.YAML.replace("even, agg", "odd, agg") + (
+    two = words_task.YAML.replace("even, agg", "odd, agg") + (
         "  - {metric: even, aggregation: mean, higher_is_better: true}\n"
     )
-    folder = toy_task.save(tmp_path / "two")
-    rows = toy_task.ROWS.replace('return {"even"', 'return {"odd": 0.0, "even"')
+    folder = words_task.save(tmp_path / "two")
+    rows = words_task.ROWS.replace('return {"even"', 'return {"odd": 0.0, "even"')
     (tmp_path / "two" / "toy_words.yaml").write_text(two)
     (tmp_path / "two" / "toy_rows.py").write_text(rows)
     said = [[Response("w4 w6 w8", 3, False)] * 2]

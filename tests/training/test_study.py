@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import tiny_checkpoint
-import toy_task
+import words_task
 from safetensors.torch import load_file
 
 from btrans_eval.cli import main
@@ -29,7 +29,7 @@ def given(tmp_path_factory):
     """The arguments of a study but for its folder."""
     folder = tmp_path_factory.mktemp("given")
     checkpoint = tiny_checkpoint.save(folder / "tiny")
-    task = toy_task.save(folder / "task")
+    task = words_task.save(folder / "task")
     return [
         "train", "--task", "toy_words", "--include_path", task,
         "--model_args", f"pretrained={checkpoint},device=cpu", "--examples", "20",
