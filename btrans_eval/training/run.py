@@ -29,6 +29,7 @@ from btrans_eval.training import checkpoints
 from btrans_eval.training.arms import TrainArm
 from btrans_eval.training.base import load
 from btrans_eval.training.plan import TrainPlan
+from btrans_eval.training.refusals import check_arguments
 from btrans_eval.training.rewards import Rewards
 from btrans_eval.training.rows import Drawn, order
 from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog
@@ -39,6 +40,13 @@ logger = logging.getLogger(__name__)
 
 ADAPTER, RUN = "adapter", "run.json"
 _PACKAGES = ("trl", "transformers", "peft", "torch", "lm_eval")
+PAPER = {
+    "stated": "GRPO; LoRA; 400 examples by strata; z frozen for a sequence; both arms alike",
+    "second hand": "sigma 0.02",
+    "ours": "members fresh or fixed, the update's noise, group, learning rate, rank, KL, "
+    "temperature, steps, seeds, and how it is evaluated",
+}
+"""Which settings the paper is known to state (docs/training.md)."""
 _CHECKPOINTS = 2
 _PLACES = ("output_dir", "logging_dir", "run_name")
 _OF_TASK = ("top_p", "top_k", "min_p", "repetition_penalty")
@@ -59,6 +67,13 @@ class Setting:
     task: TrainingTask
     drawn: Drawn
     model_args: Mapping[str, Any]
+
+
+def check(plan: TrainPlan) -> None:
+    """Refuse, before a model is loaded, what trl or members cannot do."""
+    for arm in plan.arms:
+        config = _config(plan, arm, plan.seeds[0], Path("unused"), {"max_gen_toks": 1})
+        check_arguments(config, arm.rollouts, None, {})
 
 
 def is_done(folder: Path) -> bool:
@@ -111,12 +126,16 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
     population, calibration = _population(lm, arm, seed)
     last = checkpoints.latest(folder)
     step = int(last.rpartition("-")[2]) if last else 0
-    _remove_unfinished(folder)
-    rollouts = Lines(folder / ROLLOUTS, step)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        _remove_unfinished(folder)
+    rollouts = Lines(folder / ROLLOUTS, step) if is_first else None
     trainer: Any = None
 
     def write(found: list[dict[str, Any]]) -> None:
         now = trainer.state.global_step + 1
+        if rollouts is None:
+            return
         for member, line in zip(trainer.members, found, strict=True):
             rollouts.write({"step": now, "member": member, **line})
 
@@ -138,7 +157,9 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
             lora_dropout=0.0,
             task_type="CAUSAL_LM",
         ),
-        callbacks=[StepLog(Lines(folder / STEPS, step), f"{arm.name}, seed {seed}")],
+        callbacks=[StepLog(Lines(folder / STEPS, step), f"{arm.name}, seed {seed}")]
+        if is_first
+        else [],
         population=population,
         rollouts=arm.rollouts,
         watch=ending.watch,
@@ -146,6 +167,8 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
     trainer.remove_callback(PrinterCallback)
     base = fingerprint.of_model(lm.model) if not step else None
     trainer.train(resume_from_checkpoint=last)
+    if not is_first:
+        return
     part = folder / f"{ADAPTER}.part"
     shutil.rmtree(part, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
@@ -171,6 +194,7 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "row_sha256": setting.drawn.hashes,
         "order": places,
         "trl": _differences(config),
+        "paper": PAPER,
     })  # fmt: skip
 
 

@@ -16,12 +16,13 @@ from btrans_eval.training.base import base_arguments
 from btrans_eval.training.evaluation import evaluate
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.rows import Drawn, draw
-from btrans_eval.training.run import RUN, Setting, train
+from btrans_eval.training.run import RUN, Setting, check, train
 from btrans_eval.training.task import Asking, TrainingTask
 
 
 def run(plan: TrainPlan, folder: Path) -> None:
     """Train every arm with every seed, and evaluate what was trained; what is done stays."""
+    check(plan)
     arguments = base_arguments(plan.model_args)
     asking = Asking(
         plan.num_fewshot, plan.apply_chat_template, plan.system_instruction, plan.include_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -241,3 +242,21 @@ def test_the_adapter_is_peft_s(study):
     model = PeftModel.from_pretrained(base, folder)
     assert load_file(folder / "adapter_model.safetensors").keys()
     assert sum(p.numel() for n, p in model.named_parameters() if "lora" in n) > 0
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("use_vllm", "use_vllm: cannot be had with members"),
+        ("torch_compile", "torch_compile: cannot be had with members"),
+        ("colour", "trl: refuses its arguments .*colour"),
+    ],
+)
+def test_what_trl_cannot_do_is_told_before_a_model_is_loaded(tmp_path, capsys, name, said):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"task: btrans_arithmetic\ntrl: {{{name}: true}}\n"
+                    "model_args: {pretrained: not/there}\n")  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(path), "--output_path", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert re.search(said, capsys.readouterr().err)
