@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import tiny_checkpoint
+import torch
+import transformers
 import words_task
+from safetensors.torch import load_file
 
 from btrans_eval.cli import main
 from btrans_eval.errors import UserError
@@ -78,7 +81,14 @@ def test_entries():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return tiny_checkpoint.save(tmp_path_factory.mktemp("tiny"))
+    """One that says the same thing often enough for votes to agree."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_checkpoint.save(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(25)
+    model.save_pretrained(folder)
+    return str(folder)
 
 
 def trained(folder: Path, checkpoint: str, rows: str, monkeypatch, votes: int = 6) -> Path:
@@ -90,12 +100,14 @@ def trained(folder: Path, checkpoint: str, rows: str, monkeypatch, votes: int = 
         "task": "toy_words", "include_path": task, "reward": "vote", "votes": votes,
         "train_on": 4, "model_args": {"pretrained": checkpoint, "device": "cpu"}, "steps": 3,
         "arms": "population@1.0:sigma=0.3", "seeds": [1], "prompts": 2, "learning_rate": 0.01,
-        "save_steps": 3,
+        "save_steps": 3, "max_gen_toks": 1,
     }  # fmt: skip
     (folder / "study.yaml").write_text(json.dumps(study))
     with pytest.raises(Stopped):
         main(["train", str(folder / "study.yaml"), "--output_path", str(folder / "out")])
     (run,) = (folder / "out" / "runs").glob("*/seed-1")
+    adapter = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert any(tensor.any() for name, tensor in adapter.items() if "lora_B" in name)  # it learned
     return run
 
 
