@@ -12,6 +12,7 @@ import yaml
 from btrans_eval.config import check_number, check_whole
 from btrans_eval.errors import UserError
 from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
+from btrans_eval.training.guard import Guard
 
 _TRL_OURS = {
     "num_generations": "group", "max_steps": "steps", "seed": "seeds", "temperature": "arms",
@@ -124,6 +125,8 @@ class TrainPlan:
     """Where trl reports to, such as tensorboard."""
     trl: Mapping[str, Any] = field(default_factory=dict)
     """Other arguments of trl's ``GRPOConfig``."""
+    guard: Guard = field(default_factory=Guard)
+    """With ``reward: vote``, when a run counts as collapsed and is stopped."""
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
@@ -233,7 +236,7 @@ def made(given: Mapping[str, Any], where: str = "") -> TrainPlan:
         parts["arms"] = parse_arms(arms)
     else:
         parts["arms"] = tuple(made_of(arm, where) for arm in arms)
-    for name, kind in (("adapter", Adapter), ("evaluation", Evaluation)):
+    for name, kind in (("adapter", Adapter), ("guard", Guard), ("evaluation", Evaluation)):
         if name in parts:
             refuse_unknown(parts[name], kind, f" of {name}{where}")
             parts[name] = kind(**{n: _fixed(value) for n, value in parts[name].items()})

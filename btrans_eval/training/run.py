@@ -26,11 +26,12 @@ from btrans_eval.population.population import Population
 from btrans_eval.training import checkpoints
 from btrans_eval.training.arms import TrainArm
 from btrans_eval.training.base import load
+from btrans_eval.training.guard import Watcher
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.refusals import check_arguments
 from btrans_eval.training.rewards import Rewards
 from btrans_eval.training.rows import Drawn, order
-from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog
+from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog, lines
 from btrans_eval.training.task import TrainingTask, generation_arguments
 from btrans_eval.training.trainer import BTransGRPOTrainer
 from btrans_eval.training.trl_arguments import arguments_of, differences
@@ -165,13 +166,22 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         extra_votes=plan.extra_votes,
     )
     trainer.remove_callback(PrinterCallback)
+    watcher = Watcher(plan.guard, lambda: lines(folder / STEPS), lambda: lines(folder / ROLLOUTS))
+    if plan.by_vote:
+        trainer.add_callback(watcher)
     base = fingerprint.of_model(lm.model) if not step else None
     trainer.train(resume_from_checkpoint=last)
     if not is_first:
         return
+    good = _before(watcher, plan.guard.window, folder) if watcher.reason else None
     part = folder / f"{ADAPTER}.part"
     shutil.rmtree(part, ignore_errors=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+    if good is None:
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+    else:
+        part.mkdir()
+        for path in good.glob("adapter_*"):
+            shutil.copy(path, part)
     shutil.rmtree(folder / ADAPTER, ignore_errors=True)
     part.rename(folder / ADAPTER)
     _write(folder / RUN, {
@@ -195,7 +205,31 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "order": places,
         "trl": differences(config),
         "paper": PAPER,
+        "collapsed": good and {
+            "step": watcher.step, "reason": watcher.reason, "adapter": good.name,
+        },
     })  # fmt: skip
+
+
+def _before(watcher: Watcher, window: int, folder: Path) -> Path:
+    """The last checkpoint before the steps that were found collapsed.
+
+    Raises:
+        UserError: if there is none any more.
+    """
+    least = watcher.step - window
+    good = [path for path in checkpoints.finished(folder) if checkpoints.step_of(path) <= least]
+    if not good:
+        raise UserError(
+            f"reward: the vote collapsed by step {watcher.step}: {watcher.reason}. There is no "
+            f"checkpoint of step {least} or before; take a higher beta, a lower learning_rate or "
+            "fewer save_steps, and another folder"
+        )
+    logger.warning(
+        "stopped at step %d, because %s; the adapter is that of %s",
+        watcher.step, watcher.reason, good[-1].name,
+    )  # fmt: skip
+    return good[-1]
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:

@@ -45,13 +45,20 @@ def arguments_of(
         "report_to": list(plan.report_to),
         "save_strategy": "steps",
         "save_steps": plan.save_steps,
-        "save_total_limit": _CHECKPOINTS,
+        # of a run that may collapse, one from before the steps that show it must still be there
+        "save_total_limit": _CHECKPOINTS
+        + (plan.guard.window // plan.save_steps + 1) * plan.by_vote,
     }
     sampling = {name: asked[name] for name in _OF_TASK if asked.get(name) is not None}
     try:
         return GRPOConfig(**{**ours, **sampling, **plan.trl})
     except (TypeError, ValueError) as error:
         raise UserError(f"trl: refuses its arguments ({error})") from None
+
+
+def _shown_late(plan: TrainPlan) -> int:
+    """Checkpoints of the steps that show a collapse, before which one must still be there."""
+    return plan.guard.window // plan.save_steps + 1
 
 
 def differences(config: GRPOConfig) -> dict[str, Any]:
