@@ -82,7 +82,7 @@ def winners(rollouts: Sequence[Line], first: int, last: int) -> list[str]:
 def entropy(answers: Sequence[str]) -> float:
     """Of the distribution of answers, in nats; 0 where there is none."""
     counts = Counter(answers).values()
-    return -sum(n / len(answers) * math.log(n / len(answers)) for n in counts)
+    return sum(n / len(answers) * math.log(len(answers) / n) for n in counts)
 
 
 def _mean(steps: Sequence[Line], span: tuple[int, int], name: str) -> float | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from btrans_eval.config import check_number, check_whole
+from btrans_eval.config import check_choice, check_number, check_whole
 from btrans_eval.errors import UserError
 from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
 from btrans_eval.training.guard import Guard
 
+SPLITS = ("train", "test")
 _TRL_OURS = {
     "num_generations": "group", "max_steps": "steps", "seed": "seeds", "temperature": "arms",
     "per_device_train_batch_size": "rows", "gradient_accumulation_steps": "prompts",
@@ -87,6 +88,9 @@ class TrainPlan:
     """Rows to train on, drawn with the seed 0; None: all."""
     strata: str | None = None
     """Field of the rows; as many are drawn of each of its values."""
+    split: str = "train"
+    """One of SPLITS. ``test``: the very rows that the task is evaluated on, without their golds;
+    only with ``reward: vote``, which does not use them."""
     rows: str | None = None
     """JSON lines of the user's own, in place of the task's rows for training."""
     steps: int = 50
@@ -140,6 +144,13 @@ class TrainPlan:
                 f"at_once: must divide prompts x group = {self.rollouts_of_a_step}, got "
                 f"{self.at_once}; for example at_once={self.group}"
             )
+        if check_choice("split", self.split, SPLITS) == "test" and not self.by_vote:
+            raise UserError(
+                "split: must be train, got test: only reward: vote trains on what is evaluated, "
+                "since it uses no gold answer"
+            )
+        if self.split == "test" and self.rows is not None:
+            raise UserError("rows: are in place of a split, got split: test; leave one out")
         check_number("learning_rate", self.learning_rate, minimum=0.0)
         check_number("beta", self.kl_weight, minimum=0.0)
         if self.votes is not None:

@@ -145,4 +145,4 @@ def measures(groups: Sequence[Sequence[Judged]]) -> dict[str, float]:
 def _entropy(counts: Counter[Any]) -> float:
     """Of the classes of valid answers, in nats; 0 where there is none."""
     whole = sum(counts.values())
-    return -sum(n / whole * math.log(n / whole) for n in counts.values()) if whole else 0.0
+    return sum(n / whole * math.log(whole / n) for n in counts.values())

@@ -188,6 +188,7 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "arm": arm.name,
         "seed": seed,
         "task": plan.task,
+        "split": plan.split,
         "versions": {name: version(name) for name in _PACKAGES} | {"btrans_eval": __version__},
         "model_args": dict(setting.model_args),
         "weights_with_new_adapter": base,

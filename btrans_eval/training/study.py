@@ -53,6 +53,8 @@ def run(plan: TrainPlan, folder: Path) -> None:
 
 
 def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
+    if plan.split == "test":
+        return draw(task, list(task.task.eval_docs), set(), plan.examples, plan.strata)
     evaluated: set[str] = set()
     for name in plan.evaluation.tasks or (plan.task,):
         other = task if name == plan.task else TrainingTask(name, plan.group, asking)

@@ -18,7 +18,9 @@ from btrans_eval.compare.plan import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAPER = sorted(
-    path for path in (DOCS / "paper").glob("*.yaml") if not path.stem.startswith("rlvr")
+    path
+    for path in (DOCS / "paper").glob("*.yaml")
+    if path.stem.partition("_")[0] not in ("rlvr", "ttrl")
 )  # tests/training has those
 ABLATIONS = sorted((DOCS / "ablations").glob("*.yaml"))
 FAMILY = {"Qwen/Qwen3-8B": "qwen3", "meta-llama/Llama-3.1-8B-Instruct": "llama"}

@@ -59,6 +59,9 @@ def test_a_study_is_read_from_what_was_written(tmp_path):
         ({"task": "x", "adapter": {"r": 0}}, "r: must be a whole number"),
         ({"task": "x", "evaluation": {"members": 1}}, "members: must be a whole number of at le"),
         ({"task": "x", "evaluation": 3}, "must hold name: value, got 3 of evaluation"),
+        ({"task": "x", "split": "test"}, "split: must be train, got test: only reward: vote"),
+        ({"task": "x", "split": "dev"}, "split: must be one of train, test"),
+        ({"task": "x", "split": "test", "reward": "vote", "rows": "f"}, "rows: are in place of a"),
         ({"task": "x", "learning_rate": "fast"}, "learning_rate: must be a finite number"),
     ],
 )

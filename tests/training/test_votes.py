@@ -91,7 +91,9 @@ def checkpoint(tmp_path_factory):
     return str(folder)
 
 
-def trained(folder: Path, checkpoint: str, rows: str, monkeypatch, votes: int = 6) -> Path:
+def trained(
+    folder: Path, checkpoint: str, rows: str, monkeypatch, votes: int = 6, split: str = "train"
+) -> Path:
     """A run of the vote on a task with these rows; its folder."""
     task = words_task.save(folder / "task")
     (folder / "task" / "toy_rows.py").write_text(rows)
@@ -100,7 +102,7 @@ def trained(folder: Path, checkpoint: str, rows: str, monkeypatch, votes: int = 
         "task": "toy_words", "include_path": task, "reward": "vote", "votes": votes,
         "train_on": 4, "model_args": {"pretrained": checkpoint, "device": "cpu"}, "steps": 3,
         "arms": "population@1.0:sigma=0.3", "seeds": [1], "prompts": 2, "learning_rate": 0.01,
-        "save_steps": 3, "max_gen_toks": 1,
+        "save_steps": 3, "max_gen_toks": 1, "split": split,
     }  # fmt: skip
     (folder / "study.yaml").write_text(json.dumps(study))
     with pytest.raises(Stopped):
@@ -147,6 +149,12 @@ def test_who_votes_and_who_earns(tmp_path, checkpoint, monkeypatch):
         assert step["reward"] == pytest.approx(sum(earned) / 8)
         assert {"label_accuracy", "ground_truth_ratio", "majority_ratio", "kl"} <= set(step)
     assert json.loads((run / "run.json").read_text())["trl"]["beta"] == 0.04
+
+
+def test_the_vote_may_train_on_what_is_evaluated(tmp_path, checkpoint, monkeypatch):
+    run = trained(tmp_path, checkpoint, words_task.ROWS, monkeypatch, split="test")
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["split"] == "test" and len(facts["row_sha256"]) == 10
 
 
 def test_other_votes_change_what_is_learned(tmp_path, checkpoint, monkeypatch):
