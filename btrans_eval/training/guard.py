@@ -30,7 +30,7 @@ class Guard:
 
     window: int = 10
     """Steps that are compared with the first as many."""
-    entropy: float = 0.6
+    entropy: float = 0.85
     """Of the winning answers across the prompts of a window: the least share of the start's."""
     kl: float = 1.0
     """The most nats per token from the model without the adapter, mean over a window."""
