@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(given.output_path)
     from btrans_eval.harness.command import begin, one_line
 
+    # trl sets arguments by names that transformers is about to change
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     with one_line():
         begin(str(folder))
         _begin(plan, folder)
@@ -55,7 +58,8 @@ def _begin(plan: TrainPlan, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / PLAN
         before = path.read_text(encoding="utf-8") if path.is_file() else None
-        if before is not None and before != plan.resolved():
+        is_begun = (folder / "runs").exists() and before is not None
+        if is_begun and before != plan.resolved():
             raise UserError(
                 f"output_path: {folder} holds another study (see {path}); name another folder, or "
                 "run the study that it holds"

@@ -131,6 +131,17 @@ def test_another_study_in_the_same_folder_is_refused(study, given, capsys):
     assert "holds another study" in capsys.readouterr().err
 
 
+def test_a_mistake_leaves_no_study_in_the_folder(given, tmp_path, monkeypatch, capsys):
+    out = ["--arms", "stock", "--seeds", "0", "--output_path", str(tmp_path / "out")]
+    place = given.index("--examples") + 1
+    with pytest.raises(SystemExit) as ended:
+        main([*given[:place], "2000", *given[place + 1 :], *out])
+    assert ended.value.code == 2 and "ask for fewer" in capsys.readouterr().err
+    monkeypatch.setattr("btrans_eval.training.study.evaluate", _skip)
+    with pytest.raises(Skipped):
+        main([*given, *out])
+
+
 class Stopped(Exception):
     pass
 
