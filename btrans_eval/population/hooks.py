@@ -230,11 +230,7 @@ def _token_index(kwargs: dict[str, Any], rows: int, length: int) -> Tensor:
         cache = next((kwargs[name] for name in kwargs if _is_state(name, kwargs[name])), None)
     try:
         start = 0 if cache is None else int(cache.get_seq_length())
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # a state-space model's, or an older format
+    except (AttributeError, TypeError, ValueError) as error:  # a state-space model's, or an older
         raise UserError(
             "noise: token, and noise_from=generation, need the place of every token, but this "
             f"model keeps its state without counting them ({type(cache).__name__}); use "
@@ -293,7 +289,9 @@ def guard_generate(model: Any) -> Callable[[], None]:
                 f"num_beams: must be 1 under a population, got {beams}: beam search copies rows "
                 "over one another, and a row belongs to one member; sample instead"
             )
-        return generate(*args, **{"disable_compile": True, **kwargs})
+        if not getattr(given, "disable_compile", False):
+            kwargs.setdefault("disable_compile", True)
+        return generate(*args, **kwargs)
 
     model.generate = guarded
     return lambda: delattr(model, "generate")

@@ -47,7 +47,7 @@ class Marks(TrainerCallback):
 def finished(folder: Path) -> list[Path]:
     """The checkpoints in a folder that are whole, by their steps."""
     found = [path for path in folder.glob("checkpoint-*") if (path / MARK).is_file()]
-    return sorted(found, key=_step)
+    return sorted(found, key=step_of)
 
 
 def latest(folder: Path) -> str | None:
@@ -56,7 +56,8 @@ def latest(folder: Path) -> str | None:
     return str(found[-1]) if found else None
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """After which a checkpoint was written."""
     number = re.fullmatch(r"checkpoint-(\d+)", path.name)
     return int(number[1]) if number else -1
 

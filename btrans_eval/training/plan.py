@@ -12,6 +12,7 @@ import yaml
 from btrans_eval.config import check_number, check_whole
 from btrans_eval.errors import UserError
 from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
+from btrans_eval.training.guard import Guard
 
 _TRL_OURS = {
     "num_generations": "group", "max_steps": "steps", "seed": "seeds", "temperature": "arms",
@@ -98,10 +99,15 @@ class TrainPlan:
     """Rows of a forward and backward pass; None: all of a step."""
     learning_rate: float = 1e-5
     """Constant."""
-    beta: float = 0.0
-    """Weight of the KL to the model without the adapter, under the same noise."""
+    beta: float | None = None
+    """Weight of the KL to the model without the adapter, under the same noise; None: 0, or with
+    ``reward: vote`` 0.04 (GRPO's own, arXiv 2402.03300)."""
     reward: str | None = None
-    """Name of the task's metric, or filter:metric, that rewards; None: the only one."""
+    """Name of the task's metric, or filter:metric, that rewards; None: the only one; ``vote``: the
+    plurality answer of a prompt's votes, and no gold answer (TTRL, arXiv 2504.16084)."""
+    votes: int | None = None
+    """With ``reward: vote``, responses of a prompt that vote, at least the group, which alone is
+    trained on; None: the group."""
     max_gen_toks: int | None = None
     """Tokens of a rollout at most; None: as the task says."""
     adapter: Adapter = field(default_factory=Adapter)
@@ -119,6 +125,8 @@ class TrainPlan:
     """Where trl reports to, such as tensorboard."""
     trl: Mapping[str, Any] = field(default_factory=dict)
     """Other arguments of trl's ``GRPOConfig``."""
+    guard: Guard = field(default_factory=Guard)
+    """With ``reward: vote``, when a run counts as collapsed and is stopped."""
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
@@ -133,7 +141,11 @@ class TrainPlan:
                 f"{self.at_once}; for example at_once={self.group}"
             )
         check_number("learning_rate", self.learning_rate, minimum=0.0)
-        check_number("beta", self.beta, minimum=0.0)
+        check_number("beta", self.kl_weight, minimum=0.0)
+        if self.votes is not None:
+            check_whole("votes", self.votes, minimum=self.group)
+            if not self.by_vote:
+                raise UserError(f"votes: go with reward: vote, got votes={self.votes} without")
         for name in ("arms", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"{name}: must name at least one, got none")
@@ -154,6 +166,21 @@ class TrainPlan:
         for name in self.trl:
             if name in _TRL_OURS:
                 raise UserError(f"trl: {name} is set by {_TRL_OURS[name]}; use that")
+
+    @property
+    def by_vote(self) -> bool:
+        """Whether the votes reward, and no gold answer is used."""
+        return self.reward == "vote"
+
+    @property
+    def kl_weight(self) -> float:
+        """``beta``, or its default."""
+        return (0.04 if self.by_vote else 0.0) if self.beta is None else self.beta
+
+    @property
+    def extra_votes(self) -> int:
+        """Responses of a prompt that vote and are not trained on."""
+        return 0 if self.votes is None else self.votes - self.group
 
     @property
     def rollouts_of_a_step(self) -> int:
@@ -200,14 +227,16 @@ def made(given: Mapping[str, Any], where: str = "") -> TrainPlan:
         given: by name, as in a YAML file.
         where: where they stand, for messages.
     """
-    refuse_unknown(given, TrainPlan, where)
+    refuse_unknown({n: v for n, v in given.items() if n != "train_on"}, TrainPlan, where)
     parts = dict(given)
+    if "train_on" in parts:  # TTRL's word
+        parts["group"] = parts.pop("train_on")
     arms = parts.pop("arms", DEFAULT_ARMS)
     if isinstance(arms, str):
         parts["arms"] = parse_arms(arms)
     else:
         parts["arms"] = tuple(made_of(arm, where) for arm in arms)
-    for name, kind in (("adapter", Adapter), ("evaluation", Evaluation)):
+    for name, kind in (("adapter", Adapter), ("guard", Guard), ("evaluation", Evaluation)):
         if name in parts:
             refuse_unknown(parts[name], kind, f" of {name}{where}")
             parts[name] = kind(**{n: _fixed(value) for n, value in parts[name].items()})

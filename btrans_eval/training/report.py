@@ -20,8 +20,11 @@ from btrans_eval.training.steps import STEPS, lines
 
 STUDY = "training.json"
 _CURVES = (
-    ("reward", "Reward", "mean over a step's rollouts; the task's own score"),
-    ("label_accuracy", "Label accuracy", "share of a step's rollouts that are right"),
+    ("reward", "Reward", "mean over a step's rollouts; the task's own score, or the vote's"),
+    ("ground_truth_ratio", "Right", "share of a step's votes that are right"),
+    ("label_accuracy", "Label accuracy", "share of a step's prompts whose vote is right"),
+    ("reward_accuracy", "Reward accuracy", "share of rollouts whose reward is their score"),
+    ("majority_ratio", "Majority", "share of its group that the largest class has, mean"),
     ("rollout_tokens", "Length", "tokens of a rollout, mean over a step"),
     ("frac_reward_zero_std", "No contrast", "share of groups whose rollouts all have one reward"),
     ("entropy", "Entropy", "of the next token, nats, as updated"),

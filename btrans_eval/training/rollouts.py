@@ -53,14 +53,28 @@ class Rollouts:
         check_number("weight_limit", self.weight_limit, minimum=1.0)
         check_whole("check_every", self.check_every, minimum=0)
 
-    def numbered(self, first: int, count: int, group: int) -> list[int]:
+    def numbered(self, first: int, count: int, group: int, extra: int = 0) -> list[int]:
         """The members of ``count`` rollouts that stand prompt by prompt, ``group`` for each.
 
         Args:
-            first: number of the first of them in the run.
+            first: how many rollouts of the run, that are trained on, came before them.
+            extra: votes of a prompt that are not trained on, numbered behind its group.
         """
-        numbers = range(first, first + count)
-        return [n % group for n in numbers] if self.members == "fixed" else list(numbers)
+        if self.members == "fixed":
+            return [n % group for n in range(first, first + count)]
+        votes = group + extra
+        return [n // group * votes + n % group for n in range(first, first + count)]
+
+    def untrained(self, first: int, prompts: int, group: int, extra: int) -> list[int]:
+        """The members of votes that are not trained on, ``extra`` for each of some prompts.
+
+        Args:
+            first: number of the first prompt in the run.
+        """
+        more = range(group, group + extra)
+        if self.members == "fixed":
+            return [*more] * prompts
+        return [n * (group + extra) + vote for n in range(first, first + prompts) for vote in more]
 
     def factor(self, generation: int, generations: int) -> float:
         """What sigma is multiplied by at a generation, from 0, of so many in the run."""

@@ -10,16 +10,14 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PrinterCallback
-from trl import GRPOConfig
 
 from btrans_eval import __version__
 from btrans_eval.errors import UserError
@@ -28,13 +26,15 @@ from btrans_eval.population.population import Population
 from btrans_eval.training import checkpoints
 from btrans_eval.training.arms import TrainArm
 from btrans_eval.training.base import load
+from btrans_eval.training.guard import Watcher
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.refusals import check_arguments
 from btrans_eval.training.rewards import Rewards
 from btrans_eval.training.rows import Drawn, order
-from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog
+from btrans_eval.training.steps import ROLLOUTS, STEPS, Lines, StepLog, lines
 from btrans_eval.training.task import TrainingTask, generation_arguments
 from btrans_eval.training.trainer import BTransGRPOTrainer
+from btrans_eval.training.trl_arguments import arguments_of, differences
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,6 @@ PAPER = {
     "temperature, steps, seeds, and how it is evaluated",
 }
 """Which settings the paper is known to state (docs/training.md)."""
-_CHECKPOINTS = 2
-_PLACES = ("output_dir", "logging_dir", "run_name")
-_OF_TASK = ("top_p", "top_k", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class Setting:
 def check(plan: TrainPlan) -> None:
     """Refuse, before a model is loaded, what trl or members cannot do."""
     for arm in plan.arms:
-        config = _config(plan, arm, plan.seeds[0], Path("unused"), {"max_gen_toks": 1})
+        config = arguments_of(plan, arm, plan.seeds[0], Path("unused"), {"max_gen_toks": 1})
         check_arguments(config, arm.rollouts, None, {})
 
 
@@ -139,9 +136,12 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         for member, line in zip(trainer.members, found, strict=True):
             rollouts.write({"step": now, "member": member, **line})
 
-    rewards = Rewards(setting.task, docs, plan.group, ending.response, write)
+    def extra() -> Any:
+        return trainer.votes or [[]] * plan.prompts
+
+    rewards = Rewards(setting.task, docs, plan.group, ending.response, write, plan.by_vote, extra)
     places = order(len(docs), plan.prompts, plan.steps, seed)
-    config = _config(plan, arm, seed, folder, asked)
+    config = arguments_of(plan, arm, seed, folder, asked)
     trainer = BTransGRPOTrainer(
         lm.model,
         rewards,
@@ -163,15 +163,25 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         population=population,
         rollouts=arm.rollouts,
         watch=ending.watch,
+        extra_votes=plan.extra_votes,
     )
     trainer.remove_callback(PrinterCallback)
+    watcher = Watcher(plan.guard, lambda: lines(folder / STEPS), lambda: lines(folder / ROLLOUTS))
+    if plan.by_vote:
+        trainer.add_callback(watcher)
     base = fingerprint.of_model(lm.model) if not step else None
     trainer.train(resume_from_checkpoint=last)
     if not is_first:
         return
+    good = _before(watcher, plan.guard.window, folder) if watcher.reason else None
     part = folder / f"{ADAPTER}.part"
     shutil.rmtree(part, ignore_errors=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+    if good is None:
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+    else:
+        part.mkdir()
+        for path in good.glob("adapter_*"):
+            shutil.copy(path, part)
     shutil.rmtree(folder / ADAPTER, ignore_errors=True)
     part.rename(folder / ADAPTER)
     _write(folder / RUN, {
@@ -193,9 +203,33 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "rows_left_out_because_evaluated": setting.drawn.left_out,
         "row_sha256": setting.drawn.hashes,
         "order": places,
-        "trl": _differences(config),
+        "trl": differences(config),
         "paper": PAPER,
+        "collapsed": good and {
+            "step": watcher.step, "reason": watcher.reason, "adapter": good.name,
+        },
     })  # fmt: skip
+
+
+def _before(watcher: Watcher, window: int, folder: Path) -> Path:
+    """The last checkpoint before the steps that were found collapsed.
+
+    Raises:
+        UserError: if there is none any more.
+    """
+    least = watcher.step - window
+    good = [path for path in checkpoints.finished(folder) if checkpoints.step_of(path) <= least]
+    if not good:
+        raise UserError(
+            f"reward: the vote collapsed by step {watcher.step}: {watcher.reason}. There is no "
+            f"checkpoint of step {least} or before; take a higher beta, a lower learning_rate or "
+            "fewer save_steps, and another folder"
+        )
+    logger.warning(
+        "stopped at step %d, because %s; the adapter is that of %s",
+        watcher.step, watcher.reason, good[-1].name,
+    )  # fmt: skip
+    return good[-1]
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
@@ -245,51 +279,6 @@ def _tokenizer(lm: Any, requests: list[Any]) -> Any:
 
 def _targets(targets: Any) -> Any:
     return targets if isinstance(targets, str) else list(targets)
-
-
-def _config(
-    plan: TrainPlan, arm: TrainArm, seed: int, folder: Path, asked: Mapping[str, Any]
-) -> GRPOConfig:
-    """trl's arguments: what the study says, the task's ways to sample, and what is left to it."""
-    ours = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": plan.rows_at_once,
-        "gradient_accumulation_steps": plan.rollouts_of_a_step // plan.rows_at_once,
-        "num_generations": plan.group,
-        "max_completion_length": asked["max_gen_toks"],
-        "max_steps": plan.steps,
-        "learning_rate": plan.learning_rate,
-        "lr_scheduler_type": "constant",
-        "beta": plan.beta,
-        "temperature": arm.temperature,
-        "seed": seed,
-        "bf16": plan.bf16,
-        "use_cpu": not torch.cuda.is_available(),
-        "gradient_checkpointing": plan.gradient_checkpointing,
-        "shuffle_dataset": False,  # the rows stand in the order in which they are asked
-        "disable_dropout": True,
-        "disable_tqdm": True,
-        "logging_steps": 1,
-        "report_to": list(plan.report_to),
-        "save_strategy": "steps",
-        "save_steps": plan.save_steps,
-        "save_total_limit": _CHECKPOINTS,
-    }
-    sampling = {name: asked[name] for name in _OF_TASK if asked.get(name) is not None}
-    try:
-        return GRPOConfig(**{**ours, **sampling, **plan.trl})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"trl: refuses its arguments ({error})") from None
-
-
-def _differences(config: GRPOConfig) -> dict[str, Any]:
-    """Arguments of trl, as resolved, that are not as its class declares them."""
-    declared = {each.name: each.default for each in fields(config)}
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if name in declared and declared[name] != value and name not in _PLACES
-    }
 
 
 def _remove_unfinished(folder: Path) -> None:

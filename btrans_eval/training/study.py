@@ -27,7 +27,8 @@ def run(plan: TrainPlan, folder: Path) -> None:
     asking = Asking(
         plan.num_fewshot, plan.apply_chat_template, plan.system_instruction, plan.include_path
     )
-    task = TrainingTask(plan.task, plan.group, asking, plan.reward)
+    reward = None if plan.by_vote else plan.reward
+    task = TrainingTask(plan.task, plan.votes or plan.group, asking, reward)
     setting = Setting(plan, task, _drawn(plan, task, asking), arguments)
     runs: dict[tuple[str, int], Path] = {}
     for seed in plan.seeds:

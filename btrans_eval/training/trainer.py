@@ -9,7 +9,7 @@ Two private methods of trl are overridden, both by calling it and adding to what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,10 @@ from btrans_eval.population import calibrate
 from btrans_eval.population.norms import unwrap
 from btrans_eval.population.population import Population
 from btrans_eval.training import checkpoints
+from btrans_eval.training.onpolicy import difference, importance, refuse_apart
 from btrans_eval.training.refusals import check_arguments, check_model, check_trl
 from btrans_eval.training.rollouts import Rollouts
 from btrans_eval.training.sampler import Likelihoods, RowEnds, Watch, seen
-
-BOUNDS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
-"""Of the check that an update sees what generated: mean |difference| of log-probabilities."""
 
 
 class BTransGRPOTrainer(GRPOTrainer):
@@ -41,6 +39,8 @@ class BTransGRPOTrainer(GRPOTrainer):
         population: whose members answer; a `PopulationConfig`, or a `Population` of the model.
             Without noise it is trl's own trainer, bit for bit.
         rollouts: how rollouts are members.
+        extra_votes: responses to each prompt that are generated beside its group and not trained
+            on, for rewards that are votes; `votes` has them.
         watch: makes a new judge of whether a response is done with its last token, for each row;
             None: only end tokens and ``max_completion_length`` end it.
 
@@ -48,6 +48,7 @@ class BTransGRPOTrainer(GRPOTrainer):
         population: with sigma as a number.
         calibration: how it was found, or None.
         members: of the rows that are being generated, or were last.
+        votes: tokens of what else was generated for each of their prompts.
 
     Raises:
         UserError: on an argument that members cannot be had with, before the model is loaded; in
@@ -63,6 +64,7 @@ class BTransGRPOTrainer(GRPOTrainer):
         population: PopulationConfig | Population,
         rollouts: Rollouts | None = None,
         watch: Callable[[], Watch] | None = None,
+        extra_votes: int = 0,
         **given: Any,
     ) -> None:
         check_trl()
@@ -76,7 +78,8 @@ class BTransGRPOTrainer(GRPOTrainer):
         self.calibration: dict[str, Any] | None = None
         self.population = self._populate(population)
         check_model(self.model, self.population.layers)
-        self._watch = watch
+        self._watch, self._extra_votes = watch, extra_votes
+        self.votes: list[list[list[int]]] = []
         self._generations = 0  # that were begun in this run, with those before a checkpoint
         self._answering: Population | None = None  # while rollouts of a clean update generate
         self._is_followed = False
@@ -137,8 +140,10 @@ class BTransGRPOTrainer(GRPOTrainer):
         every = len(inputs) * self.accelerator.num_processes
         first = generation * every + self.accelerator.process_index * len(inputs)
         fixed = self.rollouts if is_training else Rollouts(members="fixed")
-        self.members = fixed.numbered(first, len(inputs), group)
         population = self._at(generation)
+        extra = self._extra_votes if is_training else 0
+        self.votes = self._vote(inputs, first, group, population) if extra else []
+        self.members = fixed.numbered(first, len(inputs), group, extra)
         is_clean = is_training and self.rollouts.update == "clean"
         self._answering = population if is_clean else None
         is_noisy = is_training and not population.is_stock
@@ -159,6 +164,26 @@ class BTransGRPOTrainer(GRPOTrainer):
         output["member"] = torch.tensor(self.members, device=device)
         output["generation"] = torch.full_like(output["member"], generation)
         return output
+
+    def _vote(
+        self, inputs: Sequence[dict[str, Any]], first: int, group: int, population: Population
+    ) -> list[list[list[int]]]:
+        """Responses that are not trained on, of each prompt."""
+        if len(inputs) % group:
+            raise UserError(
+                f"extra_votes: a process must hold whole groups of {group}, got {len(inputs)} rows"
+            )
+        extra, prompts = self._extra_votes, [row["prompt"] for row in inputs[::group]]
+        members = self.rollouts.untrained(first // group, len(prompts), group, extra)
+        tokens = self.processing_class(text=prompts)["input_ids"]
+        asked = [tokens[place // extra] for place in range(len(members))]
+        found: list[list[int]] = []
+        self._answering, self._is_followed = population, False
+        for start in range(0, len(asked), len(inputs)):  # no more at once than are trained on
+            rows = slice(start, start + len(inputs))
+            self.members = members[rows]
+            found += self._generate_single_turn(asked[rows], None, {}, extra)[0]
+        return [found[start : start + extra] for start in range(0, len(found), extra)]
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         answering = self._answering
@@ -195,25 +220,12 @@ class BTransGRPOTrainer(GRPOTrainer):
         return bool(every) and generation % every == 0
 
     def _check(self, output: dict[str, Any], generation: int) -> None:
-        """Stop where the pass that is updated differs from the one that generated.
-
-        Raises:
-            UserError: saying by how much.
-        """
-        sampled, mask = self._sampled(output), output["completion_mask"].bool()
-        apart = (self._passed(output) - sampled).abs()[mask]
-        found = float(self.accelerator.gather(apart.mean()).mean())
+        """Stop where the pass that is updated differs from the one that generated."""
+        apart = difference(self._passed(output), self._sampled(output), output["completion_mask"])
+        found = float(self.accelerator.gather(apart).mean())
         self._noted["on_policy_difference"].append(found)
         is_mixed = self.args.bf16 or self.args.fp16
-        bound = BOUNDS[torch.bfloat16 if is_mixed else self.model.dtype]
-        if not found <= bound:
-            raise UserError(
-                f"on-policy check: log-probabilities of generation {generation} differ from those "
-                f"of a pass over its finished rows by {found:.3g} on average, more than {bound:g}: "
-                "what would be updated is not what answered, and training was stopped. Models that "
-                "learn a vector for each position (GPT-2) need prompts of one length in trl; any "
-                "other is worth a report"
-            )
+        refuse_apart(found, torch.bfloat16 if is_mixed else self.model.dtype, generation)
 
     def _correct(self, output: dict[str, Any]) -> None:
         """Truncated importance weights of a clean update, on the advantage of each token.
@@ -221,15 +233,13 @@ class BTransGRPOTrainer(GRPOTrainer):
         A loss of trl is linear in a positive factor of the advantage, but for its KL term, which
         stays as it is.
         """
-        sampled, mask = self._sampled(output), output["completion_mask"].bool()
-        ratio = (self._passed(output) - sampled).exp()
-        weights = ratio.clamp(max=self.rollouts.weight_limit).masked_fill(~mask, 0.0)
+        weights, noted = importance(
+            self._passed(output), self._sampled(output), output["completion_mask"],
+            self.rollouts.weight_limit,
+        )  # fmt: skip
         output["advantages"] = output["advantages"][:, None] * weights
-        of_tokens = ratio[mask]
-        self._noted["importance_weight"].append(float(weights[mask].mean()))
-        self._noted["importance_truncated"].append(
-            float((of_tokens > self.rollouts.weight_limit).float().mean())
-        )
+        for name, value in noted.items():
+            self._noted[name].append(value)
 
     def _sampled(self, output: dict[str, Any]) -> Tensor:
         """Log-probabilities with which each token was generated, shape (rows, tokens)."""
@@ -269,8 +279,7 @@ class BTransGRPOTrainer(GRPOTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As trl's, of rows that are bound to their members; who calls it lets them go."""
         if self.rollouts.update == "member" or not self.model.training:
-            generation = int(inputs["generation"][0])
-            population = self._at(generation)
+            population = self._at(int(inputs["generation"][0]))
             self._binding.enter_context(population.members(inputs["member"].tolist()))
         return super().compute_loss(model, inputs, *args, **kwargs)
 

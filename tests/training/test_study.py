@@ -66,7 +66,8 @@ def test_every_arm_is_trained_with_every_seed(study):
         for step in steps:
             scores = [line["score"] for line in rollouts if line["step"] == step["step"]]
             assert step["reward"] == pytest.approx(sum(scores) / 8)
-            assert step["label_accuracy"] == step["reward"]
+            assert step["ground_truth_ratio"] == pytest.approx(step["reward"])
+            assert step["reward_accuracy"] == 1.0
 
 
 def test_arms_are_asked_the_same_rows_in_the_same_order(study):
