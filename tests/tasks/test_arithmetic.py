@@ -24,12 +24,16 @@ def rows():
     }
 
 
-def test_the_script_makes_what_is_there(rows):
+def test_the_script_makes_what_is_there(rows, tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.questions() == rows
     assert module.questions(seed=1) != rows
+    there = {split: (FOLDER / f"{split}.jsonl").read_bytes() for split in rows}
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "make.py"))
+    module.main()
+    assert {split: (tmp_path / f"{split}.jsonl").read_bytes() for split in rows} == there
 
 
 def test_no_question_comes_twice(rows):
@@ -67,8 +71,12 @@ def test_scores(rows):
             assert utils.score(row, text) == 0.0
 
 
-@pytest.mark.parametrize("name", ["btrans_arithmetic"])
-def test_both_splits_are_loaded(name):
-    (task,) = TaskManager().load([name])["tasks"].values()
+def test_no_question_of_the_test_split_is_an_example_of_its_prompt(rows):
+    for row in rows["test"]:
+        assert utils.doc_to_text(row).count(row["question"]) == 1
+
+
+def test_both_splits_are_loaded():
+    (task,) = TaskManager().load(["btrans_arithmetic"])["tasks"].values()
     assert (len(list(task.training_docs())), len(task.eval_docs)) == (400, 200)
     assert task.config.repeats == 8
