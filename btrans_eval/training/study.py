@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from btrans_eval import __version__
 from btrans_eval.errors import UserError
+from btrans_eval.harness import record
 from btrans_eval.training import report
 from btrans_eval.training.analysis import analyse, sentence
 from btrans_eval.training.base import base_arguments
@@ -18,6 +20,8 @@ from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.rows import Drawn, draw
 from btrans_eval.training.run import RUN, Setting, check, train
 from btrans_eval.training.task import Asking, TrainingTask
+
+logger = logging.getLogger(__name__)
 
 
 def run(plan: TrainPlan, folder: Path) -> None:
@@ -50,6 +54,9 @@ def run(plan: TrainPlan, folder: Path) -> None:
             if one["measure"] == "clean model":
                 print(sentence(one))
     print(f"\nreport: {page}")
+    unscored = record.current().failures.line()
+    if unscored is not None:
+        logger.warning("in training, %s", unscored)
 
 
 def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
