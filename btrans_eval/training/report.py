@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from btrans_eval.report.style import Look, Picture, figure, inline, looks, picture, variable
 from btrans_eval.report.tables import Cell, Table
@@ -98,7 +99,8 @@ def _curve(
             means = [np.mean([dict(points)[step] for points in runs]) for step in shared]
             marker = look.marker if len(shared) < 12 else None
             axes.plot(shared, means, color=look.colour, linestyle=look.line, linewidth=1.6,
-                      marker=marker, markersize=4, label=look.label)  # fmt: skip
+                      marker=marker, markersize=4, label=clean(arm))  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("step")
         axes.set_ylabel(title)
         drawn.legend(loc="outside lower center", ncols=1)
