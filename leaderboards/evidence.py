@@ -19,7 +19,7 @@ from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import refusals
 from btrans_eval.leaderboards.arms import greedy_arms, population_arm, stock_arm
-from btrans_eval.leaderboards.numbers import KINDS, Number
+from btrans_eval.leaderboards.numbers import ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions
 from btrans_eval.results import Question, Run
 
@@ -182,7 +182,9 @@ def _both(
 
 def _task(task: Mapping[str, Any], both: JoinedTask, arms: Sequence[Arm]) -> Task:
     population, stock, *greedy = arms
-    kinds = [kind for kind in KINDS if all(_has(task, arm, kind) for arm in (population, stock))]
+    kinds = [
+        kind for kind in ESTIMATES if all(_has(task, arm, kind) for arm in (population, stock))
+    ]
     a, b = population.name, stock.name
     return Task(
         name=str(task["name"]),

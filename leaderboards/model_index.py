@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import facts
 from btrans_eval.leaderboards.evidence import Evidence, Task
-from btrans_eval.leaderboards.numbers import KINDS, Number
+from btrans_eval.leaderboards.numbers import ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions, is_hub_id
 
 FILE = "model-index.md"
@@ -22,7 +22,7 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
     found = [
         _result(task, kind, evidence, options)
         for task in evidence.tasks
-        for kind in KINDS
+        for kind in ESTIMATES
         if kind in task.population.numbers
     ]
     found.sort(

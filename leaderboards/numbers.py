@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("mean", "maj", "pass")
+ESTIMATES = ("mean", "maj", "pass")
 
 
 @dataclass(frozen=True)

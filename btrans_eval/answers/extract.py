@@ -13,9 +13,9 @@ from btrans_eval.answers.expressions import extract_latex
 from btrans_eval.answers.letters import extract_letter
 from btrans_eval.answers.numbers import extract_integer, extract_number
 from btrans_eval.answers.thoughts import visible
+from btrans_eval.config import EXTRACTORS
 from btrans_eval.errors import UserError
 
-KINDS = ("letter", "integer", "number", "latex", "text")
 ANSWERS_SCHEME = 2  # raising it is a CHANGELOG line: answers of two schemes do not compare
 
 
@@ -32,9 +32,11 @@ def _shown(text: str) -> str | None:
 def extract(text: str, kind: str) -> str | None:
     """The answer of that kind in the text, None where it states none."""
     functions = extract_letter, extract_integer, extract_number, extract_latex, _shown
-    extractors: dict[str, Callable[[str], str | None]] = dict(zip(KINDS, functions, strict=True))
+    extractors: dict[str, Callable[[str], str | None]] = dict(
+        zip(EXTRACTORS, functions, strict=True)
+    )
     if kind not in extractors:
         raise UserError(
-            f"extractor must be one of {', '.join(KINDS)}, got {kind!r}: type one of them"
+            f"extractor must be one of {', '.join(EXTRACTORS)}, got {kind!r}: type one of them"
         )
     return extractors[kind](text)

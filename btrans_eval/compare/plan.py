@@ -19,7 +19,7 @@ from btrans_eval.config import (
 )
 from btrans_eval.errors import UserError
 
-KINDS = ("stock", "population")
+ARM_KINDS = ("stock", "population")
 DEFAULT_ARMS = "stock,stock@T,population,population@T"
 _ARM_ARGUMENTS = (
     "sigma", "kl", "mu", "prior", "noise", "noise_from", "norms", "seed", "members",
@@ -171,7 +171,7 @@ def parse_arms(text: str, temperature: float, seeds: Sequence[int]) -> tuple[Arm
 def _parse_arm(word: str, temperature: float) -> ArmPlan:
     head, *settings = word.split(":")
     kind, at, degree = head.partition("@")
-    if kind not in KINDS:
+    if kind not in ARM_KINDS:
         raise UserError(
             f"arms: must be stock or population, then @TEMPERATURE and :name=value as wanted, got "
             f"{word!r}; for example population@0.7:kl=0.1"
@@ -265,10 +265,10 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
     known = [each.name for each in fields(ArmPlan)]
     if isinstance(arm, dict):
         refuse_misspelled(arm, known, f"entry of an arm, in {path}")
-    if not isinstance(arm, dict) or not set(arm) <= set(known) or arm.get("kind") not in KINDS:
+    if not isinstance(arm, dict) or not set(arm) <= set(known) or arm.get("kind") not in ARM_KINDS:
         raise UserError(
             f"compare: {path}: an arm must be such as population@0.7:kl=0.1, or have kind "
-            f"({' or '.join(KINDS)}) and any of {', '.join(known)}; got {arm!r}"
+            f"({' or '.join(ARM_KINDS)}) and any of {', '.join(known)}; got {arm!r}"
         )
     made = make_arm(
         arm["kind"], arm.get("temperature"), arm.get("own", {}), arm.get("model_args", {})

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from btrans_eval.errors import UserError
-from btrans_eval.scores.rows import check_whole, class_sizes
+from btrans_eval.scores.rows import check_integer, class_sizes
 
 
 def cosine_distance(embeddings: ArrayLike) -> float:
@@ -51,7 +51,7 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
     Words are lower-cased and split at white space; an n-gram does not cross responses.
     UserError if there is no response, or unless n >= 1.
     """
-    check_whole("n", n, 1)
+    check_integer("n", n, 1)
     grams: list[tuple[str, ...]] = []
     for words in _words(texts):
         grams += zip(*(words[start:] for start in range(n)), strict=False)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from btrans_eval.errors import UserError
-from btrans_eval.scores.rows import check_whole, class_sizes, finite_scores
+from btrans_eval.scores.rows import check_integer, class_sizes, finite_scores
 
 Floats = NDArray[np.float64]
 Int = int | np.integer[Any]
@@ -47,9 +47,9 @@ def pass_at_k(n: Ints, c: Ints, k: Ints) -> float | Floats:
 
 @lru_cache(maxsize=1 << 16, typed=True)  # typed: True and 1.0 are refused, 1 is not
 def _pass(n: int, c: int, k: int) -> float:
-    check_whole("n", n, 1)
-    check_whole("c", c, 0, n)
-    check_whole("k", k, 1, n)
+    check_integer("n", n, 1)
+    check_integer("c", c, 0, n)
+    check_integer("k", k, 1, n)
     return (comb(n, k) - comb(n - c, k)) / comb(n, k)
 
 
@@ -67,7 +67,7 @@ def best_at_k(scores: ArrayLike, k: int, higher_is_better: bool = True) -> float
     `scores` has shape (n,). UserError if empty, not finite, or unless 1 <= k <= n.
     """
     values = finite_scores(scores)
-    check_whole("k", k, 1, len(values))
+    check_integer("k", k, 1, len(values))
     subsets, terms, below = comb(len(values), k), [], 0
     for value, count in sorted(Counter(values).items(), reverse=not higher_is_better):
         ways = comb(below + count, k) - comb(below, k)
@@ -92,7 +92,7 @@ def maj_at_k(classes: Labels, scores: ArrayLike, k: int) -> float:
         raise UserError(f"scores must hold one score per response, got {counts}")
     if wrong := [value for value in values if not 0 <= value <= 1]:
         raise UserError(f"scores must lie between 0 and 1, got {wrong[0]}")
-    check_whole("k", k, 1, len(values))
+    check_integer("k", k, 1, len(values))
     means = _class_means(classes, values)
     if k == len(values):
         tied = [means[label] for label, size in sizes.items() if size == max(sizes.values())]
@@ -108,7 +108,7 @@ def vote_tie(classes: Labels) -> bool:
 
 def curve_ks(n: int) -> list[int]:
     """The k of a curve over k: the powers of two below n, then n. UserError unless n >= 1."""
-    check_whole("n", n, 1)
+    check_integer("n", n, 1)
     return [1 << i for i in range((int(n) - 1).bit_length())] + [int(n)]
 
 

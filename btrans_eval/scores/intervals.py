@@ -27,7 +27,7 @@ from btrans_eval.scores.questions import (
     per_question,
     same_shape,
 )
-from btrans_eval.scores.rows import check_whole
+from btrans_eval.scores.rows import check_integer
 
 Ints = NDArray[np.int64]
 
@@ -259,6 +259,6 @@ def _questions(generator: np.random.Generator, n: int, draws: int) -> Iterator[I
 
 
 def _check_draws(seed: int, draws: int, confidence: float) -> None:
-    check_whole("seed", seed, 0)
-    check_whole("draws", draws, 100)
+    check_integer("seed", seed, 0)
+    check_integer("draws", draws, 100)
     check_confidence(confidence)

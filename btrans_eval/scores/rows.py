@@ -48,7 +48,7 @@ def finite_scores(scores: ArrayLike) -> list[float]:
     return [float(value) for value in values.tolist()]
 
 
-def check_whole(name: str, value: object, low: int, high: int | None = None) -> None:
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
     """UserError unless value is an integer (no bool), low <= value <= high."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise UserError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")

@@ -19,7 +19,7 @@ from btrans_eval.scores.questions import (
     per_member,
     per_question,
 )
-from btrans_eval.scores.rows import check_whole
+from btrans_eval.scores.rows import check_integer
 
 EXACT_UP_TO = 20
 CELLS = 1 << 20
@@ -70,8 +70,8 @@ def permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0, flips: int = 100
         UserError: on no value, NaN or infinity, or unequal lengths.
     """
     gaps = differences(a, b)
-    check_whole("seed", seed, 0)
-    check_whole("flips", flips, 1)
+    check_integer("seed", seed, 0)
+    check_integer("flips", flips, 1)
     sizes = np.sort(np.abs(gaps[gaps != 0]))
     if not len(sizes):
         return 1.0

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from btrans_eval.compare.plan import ARM_KINDS
 from btrans_eval.config import PopulationConfig, check_number, refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.training.rollouts import Rollouts
 
-KINDS = ("stock", "population")
 DEFAULT_ARMS = "stock@1.0,population@1.0"
 _POPULATION = ("sigma", "kl", "mu", "prior", "noise", "norms")
 _ROLLOUTS = tuple(each.name for each in fields(Rollouts))
@@ -83,7 +83,7 @@ def make_arm(
         given: arguments of the noise and of `Rollouts`.
         where: how the user wrote it.
     """
-    if kind not in KINDS:
+    if kind not in ARM_KINDS:
         raise UserError(
             f"arms: must be stock or population, then @TEMPERATURE and :name=value as wanted, got "
             f"{where or kind!r}; for example population@1.0:kl=0.05:update=clean"

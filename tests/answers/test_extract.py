@@ -7,9 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from btrans_eval.answers import extract as module
-from btrans_eval.answers.extract import KINDS, extract, normalize_text
+from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.letters import extract_letter
 from btrans_eval.answers.numbers import extract_integer, extract_number
+from btrans_eval.config import EXTRACTORS
 from btrans_eval.errors import UserError
 
 quiet = settings(database=None, deadline=None, max_examples=60)
@@ -33,7 +34,7 @@ def test_text(text: str, expected: str | None) -> None:
 def test_scheme_two() -> None:
     """Raise the number, and add a line to the CHANGELOG, whenever an expected value changes."""
     assert module.ANSWERS_SCHEME == 2
-    assert KINDS == ("letter", "integer", "number", "latex", "text")
+    assert EXTRACTORS == ("letter", "integer", "number", "latex", "text")
 
 
 def test_unknown_kind() -> None:
@@ -52,7 +53,7 @@ PIECES = [
 ANY_TEXT = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EXTRACTORS)
 @quiet
 @given(text=ANY_TEXT)
 @example(text="9" * 5000)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from btrans_eval.answers.extract import KINDS, extract
+from btrans_eval.answers.extract import extract
 from btrans_eval.answers.thoughts import visible
+from btrans_eval.config import EXTRACTORS
 
 # as today's open models write them: what opens, what ends
 TAGS = [
@@ -35,7 +36,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EXTRACTORS)
 @pytest.mark.parametrize(("opening", "ending"), TAGS, ids=[tag for tag, _ in TAGS])
 def test_what_is_thought_is_no_answer(opening: str, ending: str, kind: str) -> None:
     thought, said, answer = STATES[kind]

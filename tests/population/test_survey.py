@@ -265,9 +265,13 @@ def test_calibrations_of_earlier_releases_hold_where_nothing_is_unusual():
     weights = measurements.Weights("0" * 64, "torch.float32", "1" * 64)
     settings = {"noise": "sequence", "norms": "all", "seed": 0}
     facts = measurements.key(weights, "some text", settings, {})
-    assert measurements.cache._file(facts).name == "noise_6b07f997c67cd22d1074cb27a9027b28.json"
+    assert (
+        measurements.cache_folder._file(facts).name == "noise_6b07f997c67cd22d1074cb27a9027b28.json"
+    )
     other = measurements.key(weights, "some text", settings, {"gated": ["norm"]})
-    assert measurements.cache._file(other).name != measurements.cache._file(facts).name
+    assert (
+        measurements.cache_folder._file(other).name != measurements.cache_folder._file(facts).name
+    )
 
 
 def test_the_placement_of_gated_layers_is_in_digest_and_key():
