@@ -127,7 +127,7 @@ def measures(groups: Sequence[Sequence[Judged]]) -> dict[str, float]:
         for group, winner in zip(groups, winners, strict=True)
     ]
     sizes = [max(count.values(), default=0) for count in counts]
-    of_groups = {
+    of_groups: dict[str, Sequence[float]] = {
         "answers/distinct": [len(count) for count in counts],
         "answers/entropy": [_entropy(count) for count in counts],
         "majority_ratio": [n / len(g) for n, g in zip(sizes, labels, strict=True)],
