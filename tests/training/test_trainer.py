@@ -188,7 +188,7 @@ def test_hooks_that_leave_before_backward_are_told_from_those_that_stay(tmp_path
         {"watch": lambda: lambda tokens: len(tokens) > 2 and tokens[-1] % 3 == 0},
         {"bf16": True},
     ],
-    ids=str,
+    ids=lambda given: "-".join(given),
 )
 def test_right_runs_are_not_stopped(tmp_path, given):
     given = {"rollouts": Rollouts(check_every=1), **given}
