@@ -97,7 +97,7 @@ def memory() -> None:
 
 def kills(number: int) -> None:
     """Kill a run of a tiny model at random moments, and compare its adapter with a whole run's."""
-    sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "training")]
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "training")]
     import tiny_checkpoint  # type: ignore[import-not-found]  # of the tests
     import words_task  # type: ignore[import-not-found]
 

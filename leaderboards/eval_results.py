@@ -16,7 +16,7 @@ from huggingface_hub import parse_eval_result_entries as parse
 
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import facts
-from btrans_eval.leaderboards.evidence import Evidence, Task
+from btrans_eval.leaderboards.evidence import Evidence, TaskEvidence
 from btrans_eval.leaderboards.numbers import Number
 from btrans_eval.leaderboards.options import SCALES, ExportOptions, is_hub_id
 
@@ -44,7 +44,7 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
     return found
 
 
-def _file(task: Task, kind: str, options: ExportOptions) -> str:
+def _file(task: TaskEvidence, kind: str, options: ExportOptions) -> str:
     scale = SCALES[str(options.scale)]
     number = task.population.numbers[kind]
     entry = EvalResultEntry(
@@ -67,7 +67,7 @@ def _file(task: Task, kind: str, options: ExportOptions) -> str:
     return text
 
 
-def notes(task: Task, number: Number, options: ExportOptions) -> str:
+def notes(task: TaskEvidence, number: Number, options: ExportOptions) -> str:
     """What stands beside the value on the leaderboard; it begins with what the value is."""
     scale = SCALES[str(options.scale)]
     head = {
@@ -90,7 +90,7 @@ def notes(task: Task, number: Number, options: ExportOptions) -> str:
     )
 
 
-def _greedy(task: Task, scale: float) -> str:
+def _greedy(task: TaskEvidence, scale: float) -> str:
     if task.greedy is None:
         return ""
     return f"; greedy, 1 call: {_said(task.greedy.numbers['mean'], scale)}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from btrans_eval.leaderboards import facts
 from btrans_eval.leaderboards.every_eval_ever_rows import result_id, rows
-from btrans_eval.leaderboards.evidence import Evidence, Side, Task
+from btrans_eval.leaderboards.evidence import Evidence, Side, TaskEvidence
 from btrans_eval.leaderboards.numbers import Number
 from btrans_eval.leaderboards.options import ExportOptions, is_hub_id
 
@@ -43,7 +43,7 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
 
 
 def _log_files(
-    task: Task, side: Side, model: str, evidence: Evidence, options: ExportOptions
+    task: TaskEvidence, side: Side, model: str, evidence: Evidence, options: ExportOptions
 ) -> dict[str, str]:
     log = _log(task, side, model, evidence, options)
     lines = _jsonl(rows(task, side, model, log["evaluation_id"], SCHEMA_VERSION))
@@ -59,7 +59,7 @@ def _log_files(
 
 
 def _log(
-    task: Task, side: Side, model: str, evidence: Evidence, options: ExportOptions
+    task: TaskEvidence, side: Side, model: str, evidence: Evidence, options: ExportOptions
 ) -> dict[str, Any]:
     time = str(facts.timestamp(side))
     found = facts.settings(task, side, evidence)
@@ -97,7 +97,7 @@ def _log(
 
 
 def _model(
-    task: Task, side: Side, model: str, options: ExportOptions, found: Mapping[str, Any]
+    task: TaskEvidence, side: Side, model: str, options: ExportOptions, found: Mapping[str, Any]
 ) -> dict[str, Any]:
     engine = _ENGINES.get(str(side.arm.run.config.get("model")))
     noise = (
@@ -131,7 +131,7 @@ def _model(
 
 
 def _result(
-    task: Task, side: Side, number: Number, options: ExportOptions, found: Mapping[str, Any]
+    task: TaskEvidence, side: Side, number: Number, options: ExportOptions, found: Mapping[str, Any]
 ) -> dict[str, Any]:
     metric_id, family = _METRICS[number.kind]
     return {
@@ -169,7 +169,7 @@ def _result(
 
 
 def _details(
-    task: Task, side: Side, number: Number, options: ExportOptions
+    task: TaskEvidence, side: Side, number: Number, options: ExportOptions
 ) -> dict[str, Any]:  # fmt: skip
     """The other model's number at equal K, and how far the two are apart."""
     other = task.stock if side.is_population else task.population
@@ -207,7 +207,7 @@ def _uncertainty(number: Number) -> dict[str, Any]:
     return found
 
 
-def _source_data(task: Task) -> dict[str, Any]:
+def _source_data(task: TaskEvidence) -> dict[str, Any]:
     named, count = facts.dataset(task), len(task.joined.documents)
     details = _strings(
         {
@@ -232,7 +232,7 @@ def _source_data(task: Task) -> dict[str, Any]:
     return found | ({"hf_split": named["split"]} if "split" in named else {})
 
 
-def _generation(task: Task, side: Side, found: Mapping[str, Any]) -> dict[str, Any]:
+def _generation(task: TaskEvidence, side: Side, found: Mapping[str, Any]) -> dict[str, Any]:
     config = side.arm.run.results["configs"].get(task.joined.parts[0], {})
     arguments = {
         "temperature": found.get("temperature"),

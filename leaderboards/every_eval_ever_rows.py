@@ -6,14 +6,14 @@ import hashlib
 import json
 from typing import Any
 
-from btrans_eval.leaderboards.evidence import Side, Task
+from btrans_eval.leaderboards.evidence import Side, TaskEvidence
 from btrans_eval.leaderboards.numbers import Number
-from btrans_eval.results import Question, Response
+from btrans_eval.results import AnsweredQuestion, ScoredResponse
 
 Row = dict[str, Any]
 
 
-def rows(task: Task, side: Side, model: str, evaluation_id: str, version: str) -> list[Row]:
+def rows(task: TaskEvidence, side: Side, model: str, evaluation_id: str, version: str) -> list[Row]:
     """One row per number and question, as the format asks; each holds all K responses."""
     return [
         {
@@ -29,12 +29,12 @@ def rows(task: Task, side: Side, model: str, evaluation_id: str, version: str) -
     ]
 
 
-def result_id(task: Task, number: Number) -> str:
+def result_id(task: TaskEvidence, number: Number) -> str:
     """What joins a row to its number."""
     return f"{task.name}:{number.name}"
 
 
-def _row(task: Task, side: Side, number: Number, place: int) -> Row:
+def _row(task: TaskEvidence, side: Side, number: Number, place: int) -> Row:
     question = side.questions[place]
     column = "mean" if number.kind == "mean" else number.name
     score = side.columns[place][column]
@@ -65,7 +65,7 @@ def _row(task: Task, side: Side, number: Number, place: int) -> Row:
     }
 
 
-def _attribution(number: Number, question: Question) -> list[Row]:
+def _attribution(number: Number, question: AnsweredQuestion) -> list[Row]:
     """What was read from each response and, of a vote, which answers won."""
     found = [
         {
@@ -91,7 +91,7 @@ def _attribution(number: Number, question: Question) -> list[Row]:
     ]
 
 
-def _winners(question: Question) -> list[Response]:
+def _winners(question: AnsweredQuestion) -> list[ScoredResponse]:
     """The first response of each answer class with most votes."""
     labels = [one.label for one in question.responses if one.label is not None]
     most = max((labels.count(label) for label in labels), default=0)
@@ -99,7 +99,7 @@ def _winners(question: Question) -> list[Response]:
     return [next(one for one in question.responses if one.label == label) for label in winning]
 
 
-def _sample_id(task: Task, place: int, question: Question) -> str:
+def _sample_id(task: TaskEvidence, place: int, question: AnsweredQuestion) -> str:
     """Number of the row; in a pooled group with its task."""
     if len(task.joined.parts) == 1:
         return str(question.doc_id)
@@ -107,7 +107,7 @@ def _sample_id(task: Task, place: int, question: Question) -> str:
     return f"{part}/{question.doc_id}"
 
 
-def _each(question: Question, name: str) -> str:
+def _each(question: AnsweredQuestion, name: str) -> str:
     return json.dumps([getattr(one, name) for one in question.responses])
 
 

@@ -21,7 +21,7 @@ from btrans_eval.leaderboards import refusals
 from btrans_eval.leaderboards.arms import greedy_arms, population_arm, stock_arm
 from btrans_eval.leaderboards.numbers import ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions
-from btrans_eval.results import Question, Run
+from btrans_eval.results import AnsweredQuestion, Run
 
 Columns = tuple[Mapping[str, float], ...]
 
@@ -39,7 +39,7 @@ class Side:
     """
 
     arm: Arm
-    questions: tuple[Question, ...]
+    questions: tuple[AnsweredQuestion, ...]
     columns: Columns
     numbers: Mapping[str, Number]
     rates: Mapping[str, float]
@@ -51,7 +51,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskEvidence:
     """One scored task (or pooled group), answered K times by the population and its stock model.
 
     Attributes:
@@ -85,7 +85,7 @@ class Evidence:
         left_out: tasks that are not exported, each with the reason.
     """
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[TaskEvidence, ...]
     arms: tuple[str, ...]
     left_out: tuple[str, ...]
 
@@ -180,13 +180,13 @@ def _both(
     return both
 
 
-def _task(task: Mapping[str, Any], both: JoinedTask, arms: Sequence[Arm]) -> Task:
+def _task(task: Mapping[str, Any], both: JoinedTask, arms: Sequence[Arm]) -> TaskEvidence:
     population, stock, *greedy = arms
     kinds = [
         kind for kind in ESTIMATES if all(_has(task, arm, kind) for arm in (population, stock))
     ]
     a, b = population.name, stock.name
-    return Task(
+    return TaskEvidence(
         name=str(task["name"]),
         joined=both,
         calls=len(both.arms[a][0].responses),

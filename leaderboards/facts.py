@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.leaderboards.evidence import Evidence, Side, Task
+from btrans_eval.leaderboards.evidence import Evidence, Side, TaskEvidence
 
 Scalar = str | int | float | bool
 TIES = "ties share the credit equally"
@@ -21,7 +21,7 @@ _NOISE = (
 _SCHEMES = ("noise_scheme", "sampling_scheme", "answers_scheme")
 
 
-def settings(task: Task, side: Side, evidence: Evidence) -> dict[str, Scalar]:
+def settings(task: TaskEvidence, side: Side, evidence: Evidence) -> dict[str, Scalar]:
     """Everything that the numbers of one side depend on; nothing that is unknown."""
     run, used = side.arm.run, side.arm.run.population or {}
     config = run.config
@@ -67,7 +67,7 @@ def versions(side: Side) -> dict[str, Scalar | None]:
     }
 
 
-def sampling(task: Task, side: Side) -> dict[str, Scalar | None]:
+def sampling(task: TaskEvidence, side: Side) -> dict[str, Scalar | None]:
     """How tokens were chosen."""
     kwargs = generation(task, side)
     return {
@@ -79,7 +79,7 @@ def sampling(task: Task, side: Side) -> dict[str, Scalar | None]:
     }
 
 
-def generation(task: Task, side: Side) -> Mapping[str, Any]:
+def generation(task: TaskEvidence, side: Side) -> Mapping[str, Any]:
     """The generation arguments, of the first part of a group."""
     given = side.arm.run.config.get("gen_kwargs")
     config = side.arm.run.results["configs"].get(task.joined.parts[0], {})
@@ -87,7 +87,7 @@ def generation(task: Task, side: Side) -> Mapping[str, Any]:
     return {**own, **(given if isinstance(given, Mapping) else {})}
 
 
-def member_seeds(task: Task, side: Side) -> str | None:
+def member_seeds(task: TaskEvidence, side: Side) -> str | None:
     """Which members answered, so that anyone can draw them again."""
     count = _count(task, side, "members")
     if not side.is_population or count is None:
@@ -96,7 +96,7 @@ def member_seeds(task: Task, side: Side) -> str | None:
     return f"0 to {count - 1} of seed {seed}" if count > 1 else f"0 of seed {seed}"
 
 
-def source(task: Task, side: Side) -> str:
+def source(task: TaskEvidence, side: Side) -> str:
     """Where the K responses come from."""
     how = f"sampled at temperature {side.arm.temperature:g}" if side.arm.is_sampled else "greedy"
     if not side.is_population:
@@ -106,7 +106,7 @@ def source(task: Task, side: Side) -> str:
     return f"{members} members of a population, {each}"
 
 
-def population_sentence(task: Task, side: Side) -> str:
+def population_sentence(task: TaskEvidence, side: Side) -> str:
     """The population in one sentence."""
     used = side.arm.run.population or {}
     return (
@@ -117,7 +117,7 @@ def population_sentence(task: Task, side: Side) -> str:
     )
 
 
-def version_sentence(task: Task, side: Side) -> str:
+def version_sentence(task: TaskEvidence, side: Side) -> str:
     """The releases and the task, in one sentence."""
     found = {name: value for name, value in versions(side).items() if value is not None}
     used = side.arm.run.population or {}
@@ -141,7 +141,7 @@ def timestamp(side: Side) -> int:
     return int(float(side.arm.run.results["date"]))
 
 
-def dataset(task: Task) -> dict[str, str]:
+def dataset(task: TaskEvidence) -> dict[str, str]:
     """Path, name and split of the rows as the harness loads them, where all parts agree."""
     configs = [task.population.arm.run.results["configs"].get(part, {}) for part in
                task.joined.parts]  # fmt: skip
@@ -157,7 +157,7 @@ def dataset(task: Task) -> dict[str, str]:
     return found
 
 
-def _answers(task: Task, side: Side) -> list[str]:
+def _answers(task: TaskEvidence, side: Side) -> list[str]:
     used = (side.arm.run.population or {}).get("tasks", {})
     notes = side.arm.run.config.get("btrans_scores", {})
     kinds = {kind for part in task.joined.parts for kind in used.get(part, {}).get("answers", [])}
@@ -166,13 +166,13 @@ def _answers(task: Task, side: Side) -> list[str]:
     return list(dict.fromkeys(said)) or sorted(kinds)
 
 
-def _count(task: Task, side: Side, name: str) -> int | None:
+def _count(task: TaskEvidence, side: Side, name: str) -> int | None:
     used = (side.arm.run.population or {}).get("tasks", {})
     found: int | None = used.get(task.joined.parts[0], {}).get(name)
     return found
 
 
-def _of_parts(task: Task, values: Mapping[str, Any]) -> Scalar | None:
+def _of_parts(task: TaskEvidence, values: Mapping[str, Any]) -> Scalar | None:
     """The value of the task, or of its parts where it is a group."""
     found = list(dict.fromkeys(str(values[part]) for part in task.joined.parts if part in values))
     return ", ".join(found) or None

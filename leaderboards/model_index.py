@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import facts
-from btrans_eval.leaderboards.evidence import Evidence, Task
+from btrans_eval.leaderboards.evidence import Evidence, TaskEvidence
 from btrans_eval.leaderboards.numbers import ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions, is_hub_id
 
@@ -40,7 +40,9 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
     return {FILE: text}
 
 
-def _result(task: Task, kind: str, evidence: Evidence, options: ExportOptions) -> EvalResult:
+def _result(
+    task: TaskEvidence, kind: str, evidence: Evidence, options: ExportOptions
+) -> EvalResult:
     side, number = task.population, task.population.numbers[kind]
     rows = facts.dataset(task)
     identity = _dataset_id(task, rows, evidence, options)
@@ -81,7 +83,7 @@ def _error(number: Number) -> dict[str, float | str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _stock(task: Task, kind: str, options: ExportOptions) -> dict[str, float | str]:
+def _stock(task: TaskEvidence, kind: str, options: ExportOptions) -> dict[str, float | str]:
     number = task.stock.numbers[kind]
     found: dict[str, float | str | None] = {
         "stock_model": options.base_model_id,
@@ -96,7 +98,7 @@ def _stock(task: Task, kind: str, options: ExportOptions) -> dict[str, float | s
 
 
 def _dataset_id(
-    task: Task, rows: dict[str, str], evidence: Evidence, options: ExportOptions
+    task: TaskEvidence, rows: dict[str, str], evidence: Evidence, options: ExportOptions
 ) -> str:  # fmt: skip
     if options.dataset_id is not None:
         if len(evidence.tasks) > 1:
@@ -144,7 +146,7 @@ def _body(evidence: Evidence, options: ExportOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _greedy(task: Task) -> str:
+def _greedy(task: TaskEvidence) -> str:
     if task.greedy is None:
         return ""
     return f"; one greedy response scores {_cell(task.greedy.numbers['mean'])}"

@@ -9,7 +9,7 @@ from typing import Any
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards.options import ExportOptions, is_hub_id
-from btrans_eval.results import Question
+from btrans_eval.results import AnsweredQuestion
 
 
 def refuse_insisted(comparison: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ def refuse_partial(task: JoinedTask, arms: Sequence[Arm], compared: int) -> None
             )
 
 
-def refuse_unscored(task: str, arm: str, questions: Sequence[Question]) -> None:
+def refuse_unscored(task: str, arm: str, questions: Sequence[AnsweredQuestion]) -> None:
     """Responses whose score is missing or no number."""
     for question in questions:
         for one in question.responses:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btrans_eval.results import Question
+from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores import intervals, stats
 from btrans_eval.scores.summary import question_columns
 
@@ -25,7 +25,7 @@ SHARES = (
 
 
 def columns_of(
-    question: Question, votes: bool, binary: bool, higher_is_better: bool = True
+    question: AnsweredQuestion, votes: bool, binary: bool, higher_is_better: bool = True
 ) -> dict[str, float]:
     """The numbers of one question, from its responses and from what was recorded with them.
 
@@ -43,7 +43,7 @@ def columns_of(
     return found | {name: recorded[name] for name in RECORDED if name in recorded}
 
 
-def have_votes(questions: Sequence[Question], higher_is_better: bool) -> bool:
+def have_votes(questions: Sequence[AnsweredQuestion], higher_is_better: bool) -> bool:
     """Whether a task's answers vote: some arm has one, and scores are shares of being right.
 
     An arm without any valid answer has a vote too, which is wrong throughout.
@@ -53,7 +53,7 @@ def have_votes(questions: Sequence[Question], higher_is_better: bool) -> bool:
 
 
 def table_of(
-    questions: Sequence[Question], votes: bool, binary: bool, higher_is_better: bool = True
+    questions: Sequence[AnsweredQuestion], votes: bool, binary: bool, higher_is_better: bool = True
 ) -> dict[str, Floats]:
     """The arm's columns, each of shape (questions,); only those that every question has."""
     votes = votes and len(questions[0].responses) > 1
@@ -62,14 +62,14 @@ def table_of(
     return {name: np.array([row[name] for row in rows]) for name in names}
 
 
-def are_shares(questions: Sequence[Question]) -> bool:
+def are_shares(questions: Sequence[AnsweredQuestion]) -> bool:
     """Whether all scores are in [0, 1]."""
     scores = [one.score for question in questions for one in question.responses]
     return all(score is None or 0 <= score <= 1 for score in scores)
 
 
 def arm_on_task(
-    questions: Sequence[Question], table: Mapping[str, Floats], has_members: bool
+    questions: Sequence[AnsweredQuestion], table: Mapping[str, Floats], has_members: bool
 ) -> dict[str, Any]:
     """Every number of an arm on a task; ``table`` holds its columns."""
     calls = len(questions[0].responses)
@@ -97,7 +97,7 @@ def as_dict(interval: intervals.Interval) -> dict[str, Any]:
     return {key: None if value in (np.inf, -np.inf) else value for key, value in found.items()}
 
 
-def scores_of(questions: Sequence[Question]) -> Floats | None:
+def scores_of(questions: Sequence[AnsweredQuestion]) -> Floats | None:
     """Score of each response, shape (questions, K); None where some have none."""
     rows = [[one.score for one in question.responses] for question in questions]
     if any(score is None for row in rows for score in row):
@@ -105,7 +105,7 @@ def scores_of(questions: Sequence[Question]) -> Floats | None:
     return np.array(rows, dtype=np.float64)
 
 
-def scores_by_member(questions: Sequence[Question]) -> Floats | None:
+def scores_by_member(questions: Sequence[AnsweredQuestion]) -> Floats | None:
     """Mean score of each member, shape (questions, members), whose mean over members is mean@K.
 
     None where a response has no score, or where members have not one number of samples throughout.
@@ -121,7 +121,7 @@ def scores_by_member(questions: Sequence[Question]) -> Floats | None:
     return means
 
 
-def _two_way(questions: Sequence[Question], has_members: bool) -> dict[str, Any] | None:
+def _two_way(questions: Sequence[AnsweredQuestion], has_members: bool) -> dict[str, Any] | None:
     scores = scores_by_member(questions) if has_members else None
     if scores is None or min(scores.shape) < 2:
         return None
@@ -134,7 +134,7 @@ def _variance(scores: Floats | None) -> dict[str, Any] | None:
     return stats.variance_split(scores)._asdict()
 
 
-def _agreed(questions: Sequence[Question]) -> float:
+def _agreed(questions: Sequence[AnsweredQuestion]) -> float:
     """Share of questions whose winning answer has at least two votes."""
     decided = 0
     for question in questions:
@@ -143,7 +143,7 @@ def _agreed(questions: Sequence[Question]) -> float:
     return decided / len(questions)
 
 
-def _members(questions: Sequence[Question]) -> list[dict[str, Any]]:
+def _members(questions: Sequence[AnsweredQuestion]) -> list[dict[str, Any]]:
     """Accuracy of each member over all its responses."""
     by_member: dict[int, list[float]] = {}
     for question in questions:

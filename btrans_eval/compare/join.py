@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from btrans_eval.errors import UserError
-from btrans_eval.results import Question, Run, TaskRun
+from btrans_eval.results import AnsweredQuestion, Run, TaskRun
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class JoinedTask:
     metric: str | None
     higher_is_better: bool
     documents: tuple[str, ...]
-    arms: Mapping[str, tuple[Question, ...]]
+    arms: Mapping[str, tuple[AnsweredQuestion, ...]]
     mixed: Mapping[str, int]
     warnings: tuple[str, ...]
     statements: tuple[str, ...]
@@ -226,7 +226,7 @@ def _refuse_votes(arm: Arm, tasks: Sequence[TaskRun]) -> None:
             )
 
 
-def _refuse_holes(name: str, arm: Arm, questions: Sequence[Question]) -> None:
+def _refuse_holes(name: str, arm: Arm, questions: Sequence[AnsweredQuestion]) -> None:
     """Refuse a task of which some responses have a score and some have none, or no number."""
     scores = [[one.score for one in question.responses] for question in questions]
     if all(score is None for row in scores for score in row):
@@ -239,9 +239,9 @@ def _refuse_holes(name: str, arm: Arm, questions: Sequence[Question]) -> None:
         )
 
 
-def _questions(arm: Arm, tasks: Sequence[TaskRun]) -> dict[str, Question]:
+def _questions(arm: Arm, tasks: Sequence[TaskRun]) -> dict[str, AnsweredQuestion]:
     """An arm's questions by document; of a reference arm the one response that was generated."""
-    found: dict[str, Question] = {}
+    found: dict[str, AnsweredQuestion] = {}
     for task in tasks:
         for document, question in task.questions.items():
             one = question

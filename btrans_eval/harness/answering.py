@@ -19,7 +19,7 @@ from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.shelf import Shelf
 from btrans_eval.store.keys import Context
-from btrans_eval.store.store import Place
+from btrans_eval.store.store import ResponseId
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Answering:
         texts = shelf.read(context, [self._place(row) for row in rows])
         return {row: text for row, text in zip(rows, texts, strict=True) if text is not None}
 
-    def _place(self, row: Row) -> Place:
+    def _place(self, row: Row) -> ResponseId:
         prompt = prompt_digest(self.engine, row.question)
-        return Place(row.question.request.task_name, prompt, row.member, row.sample)
+        return ResponseId(row.question.request.task_name, prompt, row.member, row.sample)
 
     def _length(self, question: Question) -> int:
         """Tokens of a prompt; a prompt that cannot be fed is told before any is."""

@@ -19,7 +19,7 @@ from btrans_eval.harness.responses import ResponseLog
 from btrans_eval.harness.shelf import Shelf
 from btrans_eval.harness.verdict import likelihood_line
 from btrans_eval.store.keys import digest_of_tokens
-from btrans_eval.store.store import Place
+from btrans_eval.store.store import ResponseId
 
 _ASKED = {"loglikelihood": True}
 """What sets loglikelihoods apart from responses in the store."""
@@ -141,7 +141,7 @@ class Likelihoods:
         self,
         batch: list[list[int]],
         requests: Sequence[Tokens],
-        places: Sequence[Place],
+        places: Sequence[ResponseId],
         known: list[Scored | None],
         progress: Any,
     ) -> None:
@@ -166,7 +166,7 @@ class Likelihoods:
                 known[index] = value
             progress.update(len(new))
 
-    def _places(self, requests: Sequence[Tokens], groups: list[list[int]]) -> list[Place]:
+    def _places(self, requests: Sequence[Tokens], groups: list[list[int]]) -> list[ResponseId]:
         """Where each request's score is kept.
 
         The harness reads continuations that share a row at the places of the longest of them, so
@@ -179,11 +179,11 @@ class Likelihoods:
                 longest[index] = length
         member = self._member or 0
         return [
-            Place(self._task, digest_of_tokens(context, continuation, [length]), member)
+            ResponseId(self._task, digest_of_tokens(context, continuation, [length]), member)
             for (_, context, continuation), length in zip(requests, longest, strict=True)
         ]
 
-    def _stored(self, places: Sequence[Place]) -> list[Scored | None]:
+    def _stored(self, places: Sequence[ResponseId]) -> list[Scored | None]:
         if self._shelf is None:
             return [None] * len(places)
         return self._shelf.read_likelihoods(self._shelf.context(_ASKED), places)

@@ -13,7 +13,7 @@ from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 from btrans_eval.population.population import Population
 from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
 from btrans_eval.store.keys import Context, canonical, key
-from btrans_eval.store.store import Place, Store, StoredResponse
+from btrans_eval.store.store import ResponseId, Store, StoredResponse
 
 
 class Shelf:
@@ -67,12 +67,12 @@ class Shelf:
         # the fingerprint is of the weights in their dtype
         return found - {"model"} if "dtype" in found else found
 
-    def keys(self, context: Context, places: Sequence[Place]) -> list[bytes]:
+    def keys(self, context: Context, places: Sequence[ResponseId]) -> list[bytes]:
         """The key of each place."""
         digest = context.digest
         return [key(digest, place.prompt, place.member, place.sample) for place in places]
 
-    def read(self, context: Context, places: Sequence[Place]) -> list[Response | None]:
+    def read(self, context: Context, places: Sequence[ResponseId]) -> list[Response | None]:
         """The response of each place; None where there is none."""
         keys = self.keys(context, places)
         found = self.store.responses(keys)
@@ -86,7 +86,7 @@ class Shelf:
     def write(
         self,
         context: Context,
-        responses: Sequence[tuple[Place, Response]],
+        responses: Sequence[tuple[ResponseId, Response]],
         seconds: float,
     ) -> None:
         """Keep new responses; ``seconds`` is the wall time of each one's share of its batch."""
@@ -100,7 +100,7 @@ class Shelf:
         )
 
     def read_likelihoods(
-        self, context: Context, places: Sequence[Place]
+        self, context: Context, places: Sequence[ResponseId]
     ) -> list[tuple[float, bool] | None]:
         """The (loglikelihood, whether greedy) of each place; None where there is none."""
         keys = self.keys(context, places)
@@ -108,7 +108,7 @@ class Shelf:
         return [found.get(each) for each in keys]
 
     def write_likelihoods(
-        self, context: Context, values: Sequence[tuple[Place, tuple[float, bool]]]
+        self, context: Context, values: Sequence[tuple[ResponseId, tuple[float, bool]]]
     ) -> None:
         """Keep new loglikelihoods; one that is no number is not kept."""
         kept = [(place, value) for place, value in values if not math.isnan(value[0])]

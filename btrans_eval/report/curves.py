@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from btrans_eval.report.study import Task
+from btrans_eval.report.study import ReportedTask
 from btrans_eval.report.style import Look, Picture, figure, picture
 from btrans_eval.report.text import file_name
 
@@ -21,12 +21,12 @@ _KINDS = {
 _CAPTION = "Mean over questions; bands are 95% intervals over questions. The k axis is logarithmic."
 
 
-def pictures(task: Task, looks: Mapping[str, Look]) -> list[Picture]:
+def pictures(task: ReportedTask, looks: Mapping[str, Look]) -> list[Picture]:
     """A picture for each curve that the task has, all arms in one; on one y axis."""
     return [_picture(kind, title, task, looks) for kind, title in _KINDS.items() if _ks(kind, task)]
 
 
-def _ks(kind: str, task: Task) -> list[int]:
+def _ks(kind: str, task: ReportedTask) -> list[int]:
     """Every k at which an arm has the curve; none where no curve has two points."""
     of_arms = [_curve(kind, task.metrics(arm)) for arm in task.numbers["arms"]]
     return sorted({k for curve in of_arms if len(curve) > 1 for k in curve})
@@ -41,7 +41,7 @@ def _curve(kind: str, metrics: Mapping[str, Any]) -> dict[int, Mapping[str, Any]
     return dict(sorted(found.items()))
 
 
-def _picture(kind: str, title: str, task: Task, looks: Mapping[str, Look]) -> Picture:
+def _picture(kind: str, title: str, task: ReportedTask, looks: Mapping[str, Look]) -> Picture:
     ks = _ks(kind, task)
     with figure() as (drawn, axes):
         for arm, look in looks.items():

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from btrans_eval.report.study import Task
+from btrans_eval.report.study import ReportedTask
 from btrans_eval.report.style import FAINT, INK, Look, Picture, figure, picture
 from btrans_eval.report.text import file_name, number
-from btrans_eval.results import Question
+from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores.intervals import mean_interval
 
 MOST_NUMBERS = 8
@@ -30,7 +30,7 @@ class Member:
     in_winner: float | None
 
 
-def members(task: Task, arm: str) -> list[Member]:
+def members(task: ReportedTask, arm: str) -> list[Member]:
     """The members of an arm; none where one response answers a question."""
     recorded = task.numbers["arms"][arm]["members"]
     questions = task.joined.arms[arm]
@@ -47,11 +47,11 @@ def members(task: Task, arm: str) -> list[Member]:
     return found
 
 
-def _scores(question: Question, member: int) -> list[float]:
+def _scores(question: AnsweredQuestion, member: int) -> list[float]:
     return [one.score or 0.0 for one in question.responses if one.member == member]
 
 
-def _in_winner(questions: Sequence[Question], member: int) -> float:
+def _in_winner(questions: Sequence[AnsweredQuestion], member: int) -> float:
     """Share of questions where a response of the member is of a winning class; ties share it."""
     hits = 0.0
     for question in questions:
@@ -61,14 +61,14 @@ def _in_winner(questions: Sequence[Question], member: int) -> float:
     return hits / len(questions)
 
 
-def winning_classes(question: Question) -> set[int]:
+def winning_classes(question: AnsweredQuestion) -> set[int]:
     """The classes with most votes; none without votes."""
     labels = [one.label for one in question.responses if one.label is not None]
     most = max(map(labels.count, labels), default=0)
     return {label for label in labels if labels.count(label) == most}
 
 
-def agreement(task: Task, arm: str) -> NDArray[np.float64] | None:
+def agreement(task: ReportedTask, arm: str) -> NDArray[np.float64] | None:
     """Share of questions where two members give the same answer, shape (members, members).
 
     Of each member its first response; no answer agrees with none. The diagonal is NaN. None where
@@ -88,7 +88,7 @@ def agreement(task: Task, arm: str) -> NDArray[np.float64] | None:
     return np.asarray(shares, dtype=np.float64)
 
 
-def pictures(task: Task, arm: str, kind: str, look: Look) -> list[Picture]:
+def pictures(task: ReportedTask, arm: str, kind: str, look: Look) -> list[Picture]:
     """Scores of the arm's members, and their agreement."""
     found = members(task, arm)
     return [*_dots(task, arm, kind, look, found), *_matrix(task, arm, kind)] if found else []
@@ -100,7 +100,7 @@ def noun(kind: str) -> str:
 
 
 def _dots(
-    task: Task, arm: str, kind: str, look: Look, found: Sequence[Member]
+    task: ReportedTask, arm: str, kind: str, look: Look, found: Sequence[Member]
 ) -> list[Picture]:  # fmt: skip
     height = max(2.2, 0.9 + 0.17 * len(found))
     with figure(4.4, height) as (drawn, axes):
@@ -134,7 +134,7 @@ def _ends(one: Member) -> tuple[float | None, float | None]:
     return one.score["low"], one.score["high"]
 
 
-def _matrix(task: Task, arm: str, kind: str) -> list[Picture]:
+def _matrix(task: ReportedTask, arm: str, kind: str) -> list[Picture]:
     shares = agreement(task, arm)
     if shares is None:
         return []

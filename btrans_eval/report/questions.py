@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from btrans_eval.compare.join import JoinedTask
-from btrans_eval.report.study import Task
+from btrans_eval.report.study import ReportedTask
 from btrans_eval.report.style import Look, variable
 from btrans_eval.report.text import clean
-from btrans_eval.results import Question
+from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores.estimators import maj_at_k
 
 CAPS = (4000, 2000, 1000, 500, 250, 100)
@@ -20,7 +20,9 @@ CAPS = (4000, 2000, 1000, 500, 250, 100)
 BUDGET = 16_000_000
 
 
-def payload(task: Task, looks: Mapping[str, Look], who: Mapping[str, str]) -> dict[str, Any]:
+def payload(
+    task: ReportedTask, looks: Mapping[str, Look], who: Mapping[str, str]
+) -> dict[str, Any]:
     """All that the page shows of a task's questions; ``who`` gives responses, by arm."""
     joined = task.joined
     around = shared(joined)
@@ -113,7 +115,7 @@ def _shared(prompts: Sequence[str]) -> tuple[str, str]:
     return before, after
 
 
-def _responses(question: Question, cap: int) -> dict[str, Any]:
+def _responses(question: AnsweredQuestion, cap: int) -> dict[str, Any]:
     """An arm's responses to a question; equal texts are kept once."""
     responses = question.responses
     texts = list(dict.fromkeys(one.text for one in responses))

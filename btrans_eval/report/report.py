@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from btrans_eval.report import curves, opening, plane, questions, rerun, tables, tradeoff
 from btrans_eval.report import members as members_of
-from btrans_eval.report.study import Study, Task, read
+from btrans_eval.report.study import ReportedTask, Study, read
 from btrans_eval.report.style import Look, Picture, inline, looks, variable
 from btrans_eval.report.tables import Table
 from btrans_eval.report.text import clean
@@ -81,7 +81,7 @@ def _view(study: Study, encoder: str | None) -> dict[str, Any]:
     }
 
 
-def _task(study: Study, task: Task, arms: Mapping[str, Look]) -> dict[str, Any]:
+def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[str, Any]:
     """One task's tables, pictures and questions."""
     scored = task.is_scored
     return {

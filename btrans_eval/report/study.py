@@ -17,7 +17,7 @@ SCHEME = 1
 
 
 @dataclass(frozen=True)
-class Task:
+class ReportedTask:
     """One task: its numbers in comparison.json and its questions.
 
     Attributes:
@@ -72,7 +72,7 @@ class Study:
     folder: Path
     comparison: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[ReportedTask, ...]
 
 
 def read(folder: Path) -> Study:
@@ -97,5 +97,5 @@ def read(folder: Path) -> Study:
             raise UserError(
                 f"report: {task['name']} is not what {file} was made from; run compare again"
             )
-    tasks = tuple(Task(task, joined[task["name"]]) for task in comparison["tasks"])
+    tasks = tuple(ReportedTask(task, joined[task["name"]]) for task in comparison["tasks"])
     return Study(folder, comparison, tuple(arms), tasks)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from btrans_eval.report.members import Member
-from btrans_eval.report.study import Study, Task
+from btrans_eval.report.study import ReportedTask, Study
 from btrans_eval.report.text import MISSING, clean, file_name, number, p_value, span
 
 Row = dict[str, Any]
@@ -91,7 +91,7 @@ _BESIDE = ("cosine_distance", "answer_entropy", "invalid_rate", "truncated_rate"
 _BESIDE_UNSCORED = ("cosine_distance", "truncated_rate", "mean_tokens", "mean_words")
 
 
-def headline(task: Task) -> Table:
+def headline(task: ReportedTask) -> Table:
     """Arms by mean@K, maj@K and pass@K, or by diversity where responses have no score."""
     arms = list(task.numbers["arms"])
     if not task.is_scored:
@@ -108,12 +108,12 @@ def headline(task: Task) -> Table:
     return Table(file_name("headline", task.name), columns, rows, _records(task))
 
 
-def _calls(task: Task, arm: str) -> str:
+def _calls(task: ReportedTask, arm: str) -> str:
     calls = task.calls(arm)
     return "1 call" if calls == 1 else str(calls)
 
 
-def _at_k(task: Task, arm: str, kind: str) -> Mapping[str, Any] | None:
+def _at_k(task: ReportedTask, arm: str, kind: str) -> Mapping[str, Any] | None:
     """The arm's number at its own K; of one call only the mean means anything."""
     calls = task.calls(arm)
     if kind != "mean" and calls == 1:
@@ -124,7 +124,7 @@ def _at_k(task: Task, arm: str, kind: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _records(task: Task) -> list[Row]:
+def _records(task: ReportedTask) -> list[Row]:
     return [
         {"task": task.name, "arm": arm, "calls": task.calls(arm), "questions": task.questions}
         | {"metric": metric, **interval}
@@ -133,13 +133,13 @@ def _records(task: Task) -> list[Row]:
     ]
 
 
-def beside(task: Task) -> Table:
+def beside(task: ReportedTask) -> Table:
     """What stands beside diversity: noise that breaks text looks diverse."""
     names = _BESIDE if task.is_scored else _BESIDE_UNSCORED
     return _measures(task, file_name("diversity", task.name), names)
 
 
-def _measures(task: Task, name: str, measures: Sequence[str]) -> Table:
+def _measures(task: ReportedTask, name: str, measures: Sequence[str]) -> Table:
     arms = list(task.numbers["arms"])
     kept = [one for one in measures if any(one in task.metrics(arm) for arm in arms)]
     rows = [
@@ -154,7 +154,7 @@ def _measures(task: Task, name: str, measures: Sequence[str]) -> Table:
     return Table(name, columns, rows, _records(task))
 
 
-def pairs(task: Task, primary: bool) -> Table:
+def pairs(task: ReportedTask, primary: bool) -> Table:
     """Differences of two arms; primary tests carry Holm's p."""
     chosen = [pair for pair in task.numbers["pairs"] if bool(pair["primary"]) == primary]
     points = "points" if task.is_share else "score"
@@ -198,7 +198,7 @@ def _flat(pair: Mapping[str, Any]) -> Row:
     return flat
 
 
-def members(task: Task, arm: str, found: Sequence[Member]) -> Table:
+def members(task: ReportedTask, arm: str, found: Sequence[Member]) -> Table:
     """Members with their score and their part in the vote."""
     columns = ["member", "responses", "right" if task.is_share else "mean score"]
     voted = any(one.in_winner is not None for one in found)
@@ -214,7 +214,7 @@ def members(task: Task, arm: str, found: Sequence[Member]) -> Table:
     return Table(file_name("members", task.name, arm), tuple(columns), rows, records)
 
 
-def depth(task: Task) -> Table:
+def depth(task: ReportedTask) -> Table:
     """Intervals that hold for fresh members too, and where the variance is."""
     columns = (
         "arm", "mean, over questions", "mean, over questions and members", "variance within",
@@ -236,7 +236,7 @@ def depth(task: Task) -> Table:
     return Table(file_name("variance", task.name), columns, rows, records)
 
 
-def planning(task: Task) -> Table:
+def planning(task: ReportedTask) -> Table:
     """Differences of means for fresh members too, and questions to see each difference."""
     rows, records = [], []
     points = "points" if task.is_share else "score"

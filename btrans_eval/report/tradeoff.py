@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from btrans_eval.compare.join import Arm
 from btrans_eval.report.curves import legend
-from btrans_eval.report.study import Task
+from btrans_eval.report.study import ReportedTask
 from btrans_eval.report.style import INK, Look, Picture, figure, picture
 from btrans_eval.report.text import file_name
 
@@ -25,7 +25,9 @@ _CAPTION = (
 )
 
 
-def picture_of(task: Task, arms: Sequence[Arm], looks: Mapping[str, Look]) -> Picture | None:
+def picture_of(
+    task: ReportedTask, arms: Sequence[Arm], looks: Mapping[str, Look]
+) -> Picture | None:
     """The picture; None where the task has no scores or no measure of diversity in all arms."""
     diversity = measure(task)
     if not task.is_scored or diversity is None:
@@ -50,7 +52,7 @@ def picture_of(task: Task, arms: Sequence[Arm], looks: Mapping[str, Look]) -> Pi
         return picture(name, "Score against diversity", _CAPTION, drawn)
 
 
-def measure(task: Task) -> str | None:
+def measure(task: ReportedTask) -> str | None:
     """The measure of diversity that every arm of several calls has."""
     several = [task.metrics(arm) for arm in task.numbers["arms"] if task.calls(arm) > 1]
     return next((name for name in _NAMES if several and all(name in one for one in several)), None)
@@ -67,7 +69,7 @@ def steps(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     return found
 
 
-def accuracy(task: Task, arm: str) -> tuple[str, Mapping[str, Any]]:
+def accuracy(task: ReportedTask, arm: str) -> tuple[str, Mapping[str, Any]]:
     """Name and interval of the vote of all K, or of the mean where there is no vote."""
     metrics, vote = task.metrics(arm), f"maj@{task.calls(arm)}"
     name = vote if vote in metrics else "mean"
@@ -77,7 +79,7 @@ def accuracy(task: Task, arm: str) -> tuple[str, Mapping[str, Any]]:
 _Interval = Mapping[str, Any]
 
 
-def _place(task: Task, arm: str, diversity: str) -> tuple[_Interval, _Interval]:
+def _place(task: ReportedTask, arm: str, diversity: str) -> tuple[_Interval, _Interval]:
     nothing = {"estimate": 0.0, "low": 0.0, "high": 0.0}
     return task.metrics(arm).get(diversity, nothing), accuracy(task, arm)[1]
 

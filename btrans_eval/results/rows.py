@@ -13,7 +13,7 @@ from btrans_eval.judged import JudgedResponse, from_sample
 
 
 @dataclass(frozen=True)
-class Response:
+class ScoredResponse:
     """One response to a question.
 
     Attributes:
@@ -38,7 +38,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Question:
+class AnsweredQuestion:
     """One row of a benchmark, and all that a run said to it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Question:
     doc_id: int
     asked: str
     gold: str
-    responses: tuple[Response, ...]
+    responses: tuple[ScoredResponse, ...]
     columns: Mapping[str, float]
 
 
@@ -98,16 +98,18 @@ def _scored(row: Mapping[str, Any]) -> list[JudgedResponse] | None:
     return ours if len(ours) == len(found) else None
 
 
-def question_of(row: Mapping[str, Any], metric: str | None, members: int | None) -> Question:
+def question_of(
+    row: Mapping[str, Any], metric: str | None, members: int | None
+) -> AnsweredQuestion:
     texts = [text for texts in row["resps"] for text in texts]
     scored = _scored(row)
     if scored is None:  # one response, scored by the task's own metric
         score = row.get(metric) if metric else None
         value = None if score is None else float(score)
-        responses = [Response(str(texts[0]), None, None, value, 0, 0, None, None)]
+        responses = [ScoredResponse(str(texts[0]), None, None, value, 0, 0, None, None)]
     else:
         responses = [
-            Response(
+            ScoredResponse(
                 text=one.text,
                 answer=one.answer,
                 label=one.label,
@@ -121,7 +123,7 @@ def question_of(row: Mapping[str, Any], metric: str | None, members: int | None)
         ]
     prompt = next(iter(next(iter(row["arguments"].values())).values()))
     columns = {name: float(row[name]) for name in row["metrics"] if _is_number(row.get(name))}
-    return Question(
+    return AnsweredQuestion(
         document=digest(row["doc"]),
         target=digest(str(row["target"])),
         prompt=digest(str(prompt)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
-from btrans_eval.results.rows import Question, chosen_from, metric_of, question_of
+from btrans_eval.results.rows import AnsweredQuestion, chosen_from, metric_of, question_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TaskRun:
     mixed: int
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
-    questions: Mapping[str, Question]
+    questions: Mapping[str, AnsweredQuestion]
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
         )
 
 
-def _by_document(questions: Sequence[Question]) -> dict[str, Question]:
+def _by_document(questions: Sequence[AnsweredQuestion]) -> dict[str, AnsweredQuestion]:
     """Questions by document; rows that are equal are told apart by a number."""
-    found: dict[str, Question] = {}
+    found: dict[str, AnsweredQuestion] = {}
     for question in sorted(questions, key=lambda one: one.doc_id):
         name, number = question.document, 1
         while name in found:

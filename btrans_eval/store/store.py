@@ -34,7 +34,7 @@ class StoredResponse:
 
 
 @dataclass(frozen=True)
-class Place:
+class ResponseId:
     """Which response (or loglikelihood) of a context: what the key is made of.
 
     Attributes:
@@ -92,7 +92,7 @@ class Store:
     def add_responses(
         self,
         context: Context,
-        responses: Sequence[tuple[Place, StoredResponse]],
+        responses: Sequence[tuple[ResponseId, StoredResponse]],
         seconds: float,
     ) -> None:
         """Write responses, of which those that are there already stay as they are.
@@ -127,7 +127,7 @@ class Store:
         return {row["key"]: (row["value"], bool(row["is_greedy"])) for row in rows}
 
     def add_likelihoods(
-        self, context: Context, values: Sequence[tuple[Place, tuple[float, bool]]]
+        self, context: Context, values: Sequence[tuple[ResponseId, tuple[float, bool]]]
     ) -> None:
         """Write loglikelihoods, of which those that are there already stay as they are."""
         digest = context.digest
@@ -202,7 +202,7 @@ class Store:
         return int(found.fetchone()[0])
 
 
-def _placed(context: bytes, place: Place) -> salvage.Row:
+def _placed(context: bytes, place: ResponseId) -> salvage.Row:
     """What a response and a loglikelihood say of their place alike."""
     return {
         "key": key(context, place.prompt, place.member, place.sample),

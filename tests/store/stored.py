@@ -9,7 +9,7 @@ from pathlib import Path
 
 from btrans_eval.errors import UserError
 from btrans_eval.store.keys import Context, key
-from btrans_eval.store.store import Place, Store, StoredResponse
+from btrans_eval.store.store import ResponseId, Store, StoredResponse
 
 CONTEXT = Context("org/model", "sigma=0.01", {"seed": 0, "asked": {"do_sample": True}})
 AS_NOBODY = """
@@ -18,8 +18,8 @@ import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)
 """
 
 
-def place(number: int) -> Place:
-    return Place("task", f"prompt {number // 4}", number % 4)
+def place(number: int) -> ResponseId:
+    return ResponseId("task", f"prompt {number // 4}", number % 4)
 
 
 def key_of(number: int, context: Context = CONTEXT) -> bytes:

@@ -12,7 +12,7 @@ from stored import CONTEXT, add, filled, key_of, place, started, text_of, texts,
 
 from btrans_eval.cli import main
 from btrans_eval.store.keys import Context
-from btrans_eval.store.store import Place, Store, StoredResponse
+from btrans_eval.store.store import ResponseId, Store, StoredResponse
 
 SQL = "x'); DROP TABLE responses; --"
 
@@ -42,8 +42,8 @@ def said(capsys):
 def with_model(path: Path, model: str, task: str, noise: str = "none") -> Context:
     context = Context(model, noise, {"weights": model})
     store = Store(path)
-    store.add_responses(context, [(Place(task, "p", 0), StoredResponse("x", 1, False))], 0.1)
-    store.add_likelihoods(context, [(Place(task, "p", 0), (-1.0, True))])
+    store.add_responses(context, [(ResponseId(task, "p", 0), StoredResponse("x", 1, False))], 0.1)
+    store.add_likelihoods(context, [(ResponseId(task, "p", 0), (-1.0, True))])
     store.close()
     return context
 

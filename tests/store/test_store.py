@@ -15,7 +15,7 @@ from stored import CONTEXT, add, filled, key_of, place, ran, refusal, started, t
 
 from btrans_eval.store import disk
 from btrans_eval.store.keys import Context, digest_of_tokens, key
-from btrans_eval.store.store import Place, Store, StoredResponse
+from btrans_eval.store.store import ResponseId, Store, StoredResponse
 
 ODD = {
     "empty": "",
@@ -43,7 +43,7 @@ def store(tmp_path):
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 def test_any_text_comes_back_as_it_was(store, text):
     context = Context(text[:99], text[:99], {text[:99]: text[:99]})
-    odd = Place(text[:99], text[:99], 3, 2)
+    odd = ResponseId(text[:99], text[:99], 3, 2)
     store.add_responses(context, [(odd, StoredResponse(text, 7, True))], 0.1)
     found = key(context.digest, odd.prompt, 3, 2)
     assert store.holds([found]) == {found}
@@ -85,7 +85,7 @@ CHANGED = [
 def test_a_change_of_any_part_of_the_key_misses(store):
     kept = Context("model", "noise", FACTS)
     prompt = digest_of_tokens([1, 2], [3])
-    store.add_responses(kept, [(Place("t", prompt, 1, 2), StoredResponse("x", 1, False))], 0)
+    store.add_responses(kept, [(ResponseId("t", prompt, 1, 2), StoredResponse("x", 1, False))], 0)
     same = Context("another name", "said otherwise", dict(reversed(FACTS.items())))
     assert store.holds([key(same.digest, prompt, 1, 2)])
     others = [key(Context("model", "noise", facts).digest, prompt, 1, 2) for facts in CHANGED]
