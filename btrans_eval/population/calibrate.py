@@ -192,6 +192,22 @@ def resolve(model: nn.Module, tokenizer: Any, config: PopulationConfig) -> Resol
     return config.sigma, None, None
 
 
+def population_of(model: nn.Module, config: PopulationConfig, resolved: Resolved) -> Population:
+    """The population that a configuration means, with what `resolve` found for it."""
+    sigma, scales, _ = resolved
+    return Population(
+        model,
+        sigma=sigma,
+        mu=config.mu,
+        prior=config.prior,
+        noise=config.noise,
+        noise_from=config.noise_from,
+        norms=config.norms,
+        seed=config.seed,
+        scales=scales,
+    )
+
+
 def _facts(
     model: nn.Module, tokenizer: Any, text: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any] | None:

@@ -22,7 +22,6 @@ from transformers import PrinterCallback
 from btrans_eval import __version__
 from btrans_eval.errors import UserError
 from btrans_eval.population import calibrate, fingerprint
-from btrans_eval.population.population import Population
 from btrans_eval.training import checkpoints
 from btrans_eval.training.arms import TrainArm
 from btrans_eval.training.base import load
@@ -120,7 +119,10 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
     asked = lm.engine.arguments(requests[0])
     ending = lm.engine.generation.ending(requests[0])
     tokenizer = _tokenizer(lm, requests)
-    population, calibration = _population(lm, arm, seed)
+    noise = arm.population(seed)
+    # sigma is measured on the model before it has an adapter
+    resolved = calibrate.resolve(lm.model, lm.tokenizer, noise)
+    population = calibrate.population_of(lm.model, noise, resolved)
     last = checkpoints.latest(folder)
     step = int(last.rpartition("-")[2]) if last else 0
     is_first = os.environ.get("RANK", "0") == "0"
@@ -194,7 +196,7 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "weights_with_new_adapter": base,
         "sigma": population.sigma,
         "noise_sha256": population.digest(),
-        "calibration": calibration,
+        "calibration": resolved[2],
         "rollouts": asdict(arm.rollouts),
         "steps": plan.steps,
         "prompts": plan.prompts,
@@ -237,23 +239,6 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
     os.replace(part, path)
-
-
-def _population(lm: Any, arm: TrainArm, seed: int) -> tuple[Population, Any]:
-    """Who rolls out; sigma is measured on the model before it has an adapter."""
-    config = arm.population(seed)
-    sigma, scales, calibration = calibrate.resolve(lm.model, lm.tokenizer, config)
-    population = Population(
-        lm.model,
-        sigma=sigma,
-        mu=config.mu,
-        prior=config.prior,
-        noise=config.noise,
-        norms=config.norms,
-        seed=seed,
-        scales=scales,
-    )
-    return population, calibration
 
 
 def _tokenizer(lm: Any, requests: list[Any]) -> Any:

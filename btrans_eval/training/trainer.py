@@ -94,19 +94,9 @@ class BTransGRPOTrainer(GRPOTrainer):
         if isinstance(population, Population):
             return population
         tokenizer = getattr(self.processing_class, "tokenizer", self.processing_class)
-        sigma, scales, self.calibration = calibrate.resolve(
-            unwrap(self.model), tokenizer, population
-        )
-        return Population(
-            self.model,
-            sigma=sigma,
-            mu=population.mu,
-            prior=population.prior,
-            noise=population.noise,
-            norms=population.norms,
-            seed=population.seed,
-            scales=scales,
-        )
+        found = calibrate.resolve(unwrap(self.model), tokenizer, population)
+        self.calibration = found[2]
+        return calibrate.population_of(self.model, population, found)
 
     def train(self, resume_from_checkpoint: Any = None, *others: Any, **given: Any) -> Any:
         """As trl's; a checkpoint that was not finished is never resumed from."""

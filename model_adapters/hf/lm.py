@@ -24,7 +24,6 @@ from btrans_eval.harness.runner import Runner
 from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf.engine import HFEngine
 from btrans_eval.population import calibrate, fingerprint
-from btrans_eval.population.population import Population
 
 logger = logging.getLogger(__name__)
 
@@ -80,22 +79,11 @@ class BTransHF(HFLM):
             config: the population.
             responses: JSON-lines file for every member's response, or None.
         """
-        found = self._resolve_noise(config)
-        sigma, scales, calibration = self._ranks.from_first(found)
-        population = Population(
-            self._noisy_model(),
-            sigma=sigma,
-            mu=config.mu,
-            prior=config.prior,
-            noise=config.noise,
-            noise_from=config.noise_from,
-            norms=config.norms,
-            seed=config.seed,
-            scales=scales,
-        )
+        found = self._ranks.from_first(self._resolve_noise(config))
+        population = calibrate.population_of(self._noisy_model(), config, found)
         before = getattr(self, "runner", None)
         self.runner = Runner(
-            self.engine, population, config, self._ranks, calibration, responses, before
+            self.engine, population, config, self._ranks, found[2], responses, before
         )
 
     @property

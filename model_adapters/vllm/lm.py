@@ -31,6 +31,7 @@ from btrans_eval.model_adapters.vllm import setup
 from btrans_eval.model_adapters.vllm.engine import VLLMEngine
 from btrans_eval.model_adapters.vllm.noise import Noise
 from btrans_eval.model_adapters.vllm.replicas import Engines, OneEngine, Replicas
+from btrans_eval.population.calibrate import population_of
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.norms import NormLayer, find_norms
 from btrans_eval.population.population import Population
@@ -113,15 +114,7 @@ class BTransVLLM(StockVLLM):
         if config.prior in ("scaled", "balanced") and scales is None:
             names = [layer.name for layer in find_norms(self._outline, config.norms)]
             scales = dict(gains or dict.fromkeys(names, 1.0))
-        population = Population(
-            self._outline,
-            sigma=sigma,
-            mu=config.mu,
-            prior=config.prior,
-            norms=config.norms,
-            seed=config.seed,
-            scales=scales,
-        )
+        population = population_of(self._outline, config, (sigma, scales, calibration))
         return population, calibration
 
     @property
