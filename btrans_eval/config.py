@@ -8,7 +8,10 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from btrans_eval.errors import UserError
 
@@ -152,6 +155,24 @@ def split_arguments(
     """Model arguments as (our own, everybody else's)."""
     own = {name: value for name, value in arguments.items() if name in OWN_ARGUMENTS}
     return own, {name: value for name, value in arguments.items() if name not in own}
+
+
+def read_entries(path: Path, command: str, wanted: str) -> dict[str, Any]:
+    """The entries of a YAML file that a command takes.
+
+    Args:
+        wanted: what it must hold, for messages.
+
+    Raises:
+        UserError: if it cannot be read, or holds no entries.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{command}: {path} cannot be read ({error})") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{command}: {path} must hold {wanted}")
+    return given
 
 
 def refuse_misspelled(

@@ -15,6 +15,7 @@ from btrans_eval.config import (
     PopulationConfig,
     check_number,
     check_whole,
+    read_entries,
     refuse_misspelled,
 )
 from btrans_eval.errors import UserError
@@ -234,12 +235,7 @@ def read(path: Path) -> Plan:
     Raises:
         UserError: naming the file and the entry that is wrong.
     """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"compare: {path} cannot be read ({error})") from None
-    if not isinstance(given, dict):
-        raise UserError(f"compare: {path} must hold tasks:, arms: and model_args:")
+    given = read_entries(path, "compare", "tasks:, arms: and model_args:")
     known = [each.name for each in fields(Plan)] + ["temperature"]
     for name in given:
         if name not in known:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from btrans_eval.config import check_choice, check_number, check_whole
+from btrans_eval.config import check_choice, check_number, check_whole, read_entries
 from btrans_eval.errors import UserError
 from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
 from btrans_eval.training.guard import Guard
@@ -222,12 +222,10 @@ def read(path: Path) -> TrainPlan:
     Raises:
         UserError: naming the file and the entry that is wrong.
     """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"train: {path} cannot be read ({error})") from None
-    if not isinstance(given, dict) or "task" not in given:
-        raise UserError(f"train: {path} must hold task:, and arms: and model_args: as wanted")
+    wanted = "task:, and arms: and model_args: as wanted"
+    given = read_entries(path, "train", wanted)
+    if "task" not in given:
+        raise UserError(f"train: {path} must hold {wanted}")
     return made(given, f", in {path}")
 
 

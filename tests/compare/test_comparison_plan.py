@@ -179,3 +179,9 @@ def test_mistakes_in_a_file(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read(path)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"tasks: [\xff\xfe]")
+    with pytest.raises(UserError, match="compare: .* cannot be read"):
+        read(tmp_path / "c.yaml")
