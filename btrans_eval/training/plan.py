@@ -17,7 +17,7 @@ from btrans_eval.training.guard import Guard
 SPLITS = ("train", "test")
 _TRL_OURS = {
     "num_generations": "group", "max_steps": "steps", "seed": "seeds", "temperature": "arms",
-    "per_device_train_batch_size": "rows", "gradient_accumulation_steps": "prompts",
+    "per_device_train_batch_size": "at_once", "gradient_accumulation_steps": "prompts",
     "steps_per_generation": "prompts", "generation_batch_size": "prompts", "beta": "beta",
     "learning_rate": "learning_rate", "save_steps": "save_steps", "output_dir": "--output_path",
     "max_completion_length": "max_gen_toks", "shuffle_dataset": "seeds", "bf16": "bf16",
@@ -100,7 +100,7 @@ class TrainPlan:
     group: int = 8
     """Rollouts of a prompt, G, at least 2."""
     at_once: int | None = None
-    """Rows of a forward and backward pass; None: all of a step."""
+    """Rows of a forward and backward pass of a process; None: its share of a step."""
     learning_rate: float = 1e-5
     """Constant."""
     beta: float | None = None
@@ -139,7 +139,7 @@ class TrainPlan:
         for name in ("examples", "max_gen_toks", "at_once"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), minimum=1)
-        if self.rollouts_of_a_step % self.rows_at_once:
+        if self.at_once is not None and self.rollouts_of_a_step % self.at_once:
             raise UserError(
                 f"at_once: must divide prompts x group = {self.rollouts_of_a_step}, got "
                 f"{self.at_once}; for example at_once={self.group}"
@@ -197,11 +197,6 @@ class TrainPlan:
     def rollouts_of_a_step(self) -> int:
         """How many responses a step learns from."""
         return self.prompts * self.group
-
-    @property
-    def rows_at_once(self) -> int:
-        """Rows of a forward and backward pass."""
-        return self.at_once or self.rollouts_of_a_step
 
     def resolved(self) -> str:
         """The study as YAML, which gives the same study when it is read."""

@@ -24,7 +24,7 @@ class Rewards:
         response: text of a rollout's tokens, as the harness would have it.
         write: is told of every rollout that is rewarded, as one JSON object.
         by_vote: whether the group's vote rewards, and not the score, which is then only logged.
-        extra: tokens of the votes that are not trained on, by prompt; None: all are.
+        extra: tokens of the votes that are not trained on, by prompt; empty where all are.
     """
 
     task: TrainingTask
@@ -33,7 +33,7 @@ class Rewards:
     response: Callable[[list[int]], Response]
     write: Callable[[list[dict[str, Any]]], None]
     by_vote: bool = False
-    extra: Callable[[], Sequence[Sequence[list[int]]]] | None = None
+    extra: Callable[[], Sequence[Sequence[list[int]]]] = tuple
 
     @property
     def __name__(self) -> str:
@@ -57,7 +57,8 @@ class Rewards:
             for places in groups
             for start in range(0, len(places), self.group)
         ]
-        untrained = [[self.response(one) for one in votes] for votes in self._extra(pieces)]
+        extra = self.extra() or [[]] * len(pieces)
+        untrained = [[self.response(one) for one in votes] for votes in extra]
         judged = self.task.judge(
             [self.docs[row[places[0]]] for places in pieces],
             [
@@ -90,9 +91,6 @@ class Rewards:
             ]
         )  # fmt: skip
         return [rewards[place] for place in range(len(texts))]
-
-    def _extra(self, pieces: Sequence[Sequence[int]]) -> Sequence[Sequence[list[int]]]:
-        return [[] for _ in pieces] if self.extra is None else self.extra()
 
 
 def plurality_class(labels: Sequence[int | None]) -> int | None:

@@ -138,10 +138,9 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         for member, line in zip(trainer.members, found, strict=True):
             rollouts.write({"step": now, "member": member, **line})
 
-    def extra() -> Any:
-        return trainer.votes or [[]] * plan.prompts
-
-    rewards = Rewards(setting.task, docs, plan.group, ending.response, write, plan.by_vote, extra)
+    rewards = Rewards(
+        setting.task, docs, plan.group, ending.response, write, plan.by_vote, lambda: trainer.votes
+    )
     places = order(len(docs), plan.prompts, plan.steps, seed)
     config = arguments_of(plan, arm, seed, folder, asked)
     trainer = BTransGRPOTrainer(

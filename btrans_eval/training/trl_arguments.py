@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -22,11 +23,16 @@ _PLACES = ("output_dir", "logging_dir", "run_name")
 def arguments_of(
     plan: TrainPlan, arm: TrainArm, seed: int, folder: Path, asked: Mapping[str, Any]
 ) -> GRPOConfig:
-    """trl's arguments: what the study says, the task's ways to sample, and what is left to it."""
+    """trl's arguments: what the study says, the task's ways to sample, and what is left to it.
+
+    Raises:
+        UserError: if trl refuses them, or a step cannot be shared among the processes.
+    """
+    rows, passes = shared(plan, int(os.environ.get("WORLD_SIZE", "1")))
     ours = {
         "output_dir": str(folder),
-        "per_device_train_batch_size": plan.rows_at_once,
-        "gradient_accumulation_steps": plan.rollouts_of_a_step // plan.rows_at_once,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": passes,
         "num_generations": plan.group,
         "max_completion_length": asked["max_gen_toks"],
         "max_steps": plan.steps,
@@ -45,15 +51,29 @@ def arguments_of(
         "report_to": list(plan.report_to),
         "save_strategy": "steps",
         "save_steps": plan.save_steps,
-        # of a run that may collapse, one from before the steps that show it must still be there
-        "save_total_limit": _CHECKPOINTS
-        + (plan.guard.window // plan.save_steps + 1) * plan.by_vote,
+        "save_total_limit": _CHECKPOINTS + plan.by_vote * _shown_late(plan),
     }
     sampling = {name: asked[name] for name in _OF_TASK if asked.get(name) is not None}
     try:
         return GRPOConfig(**{**ours, **sampling, **plan.trl})
     except (TypeError, ValueError) as error:
         raise UserError(f"trl: refuses its arguments ({error})") from None
+
+
+def shared(plan: TrainPlan, processes: int) -> tuple[int, int]:
+    """Rows of a pass of each process, and its passes of a step: a step is one of any number."""
+    whole = plan.rollouts_of_a_step
+    if processes > 1 and plan.by_vote:
+        raise UserError(
+            f"reward: the vote is for one process, got {processes}: the guard must see all rollouts"
+        )
+    rows = plan.at_once or whole // processes
+    if not rows or whole % (rows * processes):
+        raise UserError(
+            f"at_once: must divide a process's share of prompts x group = {whole} rollouts, got "
+            f"{plan.at_once} with {processes} processes; choose prompts and at_once that divide"
+        )
+    return rows, whole // (rows * processes)
 
 
 def _shown_late(plan: TrainPlan) -> int:

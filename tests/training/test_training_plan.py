@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,6 +11,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.training.arms import parse_arms
 from btrans_eval.training.plan import made, read
 from btrans_eval.training.rollouts import Rollouts
+from btrans_eval.training.trl_arguments import arguments_of, shared
 
 
 def test_arms():
@@ -32,7 +35,36 @@ def test_a_study_is_read_from_what_was_written(tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text(plan.resolved())
     assert read(path) == plan and read(path).resolved() == plan.resolved()
-    assert plan.rollouts_of_a_step == 32 == plan.rows_at_once
+    assert plan.rollouts_of_a_step == 32 == arguments(plan).per_device_train_batch_size
+
+
+def arguments(plan):
+    return arguments_of(plan, plan.arms[0], 4, Path("unused"), {"max_gen_toks": 8})
+
+
+@pytest.mark.parametrize(
+    "processes, at_once, rows, passes",
+    [(1, None, 32, 1), (1, 8, 8, 4), (2, None, 16, 1), (2, 8, 8, 2), (4, 8, 8, 1)],
+)
+def test_a_step_has_as_many_rollouts_with_any_number_of_processes(processes, at_once, rows, passes):
+    assert shared(made({"task": "x", "at_once": at_once}), processes) == (rows, passes)
+    assert rows * passes * processes == 32
+
+
+def test_a_step_that_processes_cannot_share():
+    with pytest.raises(UserError, match="at_once: must divide .* got None with 3 processes"):
+        shared(made({"task": "x"}), 3)
+    with pytest.raises(UserError, match="at_once: must divide .* got 32 with 2 processes"):
+        shared(made({"task": "x", "at_once": 32}), 2)
+    with pytest.raises(UserError, match="the vote is for one process, got 2"):
+        shared(made({"task": "x", "reward": "vote"}), 2)
+
+
+def test_a_run_that_may_collapse_keeps_checkpoints_from_before_it_shows():
+    assert arguments(made({"task": "x"})).save_total_limit == 2
+    for save_steps, kept in ((10, 4), (1, 13), (20, 3)):
+        plan = made({"task": "x", "reward": "vote", "save_steps": save_steps})
+        assert arguments(plan).save_total_limit == kept
 
 
 @pytest.mark.parametrize(
