@@ -196,6 +196,11 @@ class TrainingTask:
                 f"reward: {self.name} scores a response by {', '.join(scores) or 'nothing'}, got "
                 f"{self._reward!r}; name one of them"
             )
+        if not self.task.higher_is_better().get(wanted, True):
+            raise UserError(
+                f"reward: {wanted} of {self.name} is better the less it is, and would be learned "
+                "the wrong way; name another metric"
+            )
         return Judged(response, float(scores[wanted]))
 
 

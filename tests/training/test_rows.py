@@ -146,3 +146,12 @@ def test_prompts_are_the_harness_own(task):
         return f"<{messages[-1]['content']}|{add_generation_prompt}>"
 
     assert task.request(doc, 7, template).args[0] == f"<{doc['question']}|True>"
+
+
+def test_a_metric_of_which_less_is_better_rewards_nobody(tmp_path):
+    folder = words_task.save(tmp_path)
+    yaml = words_task.YAML.replace("higher_is_better: true", "higher_is_better: false")
+    (tmp_path / "toy_words.yaml").write_text(yaml)
+    task = TrainingTask("toy_words", 2, Asking(include_path=folder))
+    with pytest.raises(UserError, match="reward: even of toy_words is better the less it is"):
+        task.judge(task.training_docs()[:1], [[Response("w4", 1, False)] * 2])
