@@ -3,7 +3,8 @@
 Two private methods of trl are overridden, both by calling it and adding to what it returns:
 ``_generate_and_score_completions`` (members go with their rows) and ``_generate_single_turn``
 (generation is followed, and rows end where the task says). One is called,
-``_get_per_token_logps_and_entropies``. tests/training/test_trl.py tells when they change.
+``_get_per_token_logps_and_entropies``. Another release of trl is refused by number;
+tests/training fails where one of them changed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from btrans_eval.training.onpolicy import difference, importance, refuse_apart
 from btrans_eval.training.refusals import check_arguments, check_model, check_trl
 from btrans_eval.training.rollouts import Rollouts
 from btrans_eval.training.sampler import Likelihoods, RowEnds, Watch, seen
+
+_LEARNED_BY = ("members", "update", "schedule", "sigma_end", "weight_limit")
+"""Of `Rollouts`, what changes what is learned."""
 
 
 class BTransGRPOTrainer(GRPOTrainer):
@@ -117,8 +121,7 @@ class BTransGRPOTrainer(GRPOTrainer):
         return {
             "noise_sha256": self.population.digest(),
             "seed": self.population.seed,
-            "members": self.rollouts.members,
-            "update": self.rollouts.update,
+            **{name: getattr(self.rollouts, name) for name in _LEARNED_BY},
             "generations": self._generations,
         }
 
