@@ -87,10 +87,13 @@ def _facts(
     used = {key: json.loads((path / RUN).read_text(encoding="utf-8")) for key, path in runs.items()}
     first = next(iter(used.values()))
     population = next((used[a.name, plan.seeds[0]] for a in plan.arms if a.kind != "stock"), None)
-    sigma = plan.evaluation.sigma or (population or {}).get("sigma")
+    sigma = plan.evaluation.sigma
+    if sigma is None and population is not None:
+        sigma = population["sigma"] if population["sigma"] is not None else "its file's"
     return {
         "version": __version__,
         "task": plan.task,
+        "split": plan.split,
         "model": Path(str(first["model_args"]["pretrained"])).name,
         "rows": len(first["row_sha256"]),
         "steps": plan.steps,
