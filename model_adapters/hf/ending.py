@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lm_eval.models.utils import postprocess_generated_text
 
@@ -32,6 +32,7 @@ class Ending:
     think_end_token: int | str | None
     end_text: str = ""
     may_think: bool = True
+    _completing: dict[int, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def waits(self) -> bool:
@@ -50,6 +51,8 @@ class Ending:
             thinks = thinks and not self._may_end_thoughts(tokens)
             if tokens[-1] in self.ends or len(tokens) >= self.limit:
                 return True
+            if not self._may_complete(tokens[-1]):
+                return False
             is_near = self._is_near(tokens, [self.end_text] if thinks else self.until)
             return is_near and self._has_stopped(tokens, self.waits)
 
@@ -69,6 +72,20 @@ class Ending:
         truncated = count >= self.limit and not stopped
         # what came after the stop string depends on how long the rest of the batch went on
         return Response(self._text(tokens[:count]), count, truncated)
+
+    def _may_complete(self, token: int) -> bool:
+        """Whether any of the texts that are looked for may end with this token.
+
+        Asked of every token of every row, so it is looked up: decoding the end of a few hundred
+        rows costs the host milliseconds in which a GPU waits.
+        """
+        if token not in self._completing:
+            lasts = {text[-1] for text in (*self.until, self.end_text) if text}
+            said = self.decode([token], False)
+            # alone a token may be part of a character, or lose the space that it stands for
+            unsure = not said or "\ufffd" in said or any(last.isspace() for last in lasts)
+            self._completing[token] = unsure or not lasts.isdisjoint(said)
+        return self._completing[token]
 
     def _is_near(self, tokens: list[int], texts: Sequence[str]) -> bool:
         """Whether one of some texts stands at the end, or shortly before."""

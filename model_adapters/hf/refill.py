@@ -19,7 +19,7 @@ from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 from transformers.generation.configuration_utils import GenerationMode
 
-from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, process
+from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, on, process
 from btrans_eval.model_adapters.hf.slots import Slots
 from btrans_eval.population.key_values import cache_argument, cache_in
 from btrans_eval.population.streams import Stream
@@ -204,12 +204,12 @@ class Refill:
             padding: how many places at the beginning of each row are nobody's.
         """
         held = cache.get_seq_length() + len(new[0])
-        place = torch.arange(held)[None] - torch.tensor(padding)[:, None]
         device = self._model.device
+        place = torch.arange(held, device=device)[None] - on(device, padding)[:, None]
         output = self._model(
-            input_ids=torch.tensor(new, device=device),
-            attention_mask=(place >= 0).long().to(device),
-            position_ids=place.clamp(min=0)[:, -len(new[0]) :].to(device),
+            input_ids=on(device, new),
+            attention_mask=(place >= 0).long(),
+            position_ids=place.clamp(min=0)[:, -len(new[0]) :],
             use_cache=True,
             logits_to_keep=1,
             **{self._prepared.cache_argument: cache},

@@ -60,19 +60,24 @@ def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[in
         places: number of each row's next token, from 0.
     """
     if streams[0] is None:
-        return list(map(int, best(scores)[:, 0].tolist()))
-    uniform = [
-        stream.uniform(place)
-        for stream, place in zip(streams, places, strict=True)
-        if stream is not None
-    ]
-    return list(map(int, draw(scores, uniform)[:, 0].tolist()))
+        chosen, total = _best(scores)
+    else:
+        uniform = [
+            stream.uniform(place)
+            for stream, place in zip(streams, places, strict=True)
+            if stream is not None
+        ]
+        chosen, total = _drawn(scores, uniform)
+    # in one piece: the host waits for the device once
+    *tokens, is_finite = torch.cat([chosen[:, 0], total.isfinite().all().long()[None]]).tolist()
+    _check_finite(bool(is_finite))
+    return list(map(int, tokens))
 
 
 def best(scores: Tensor) -> Tensor:
     """The best token of each row, shape (rows, 1)."""
-    chosen = scores.argmax(-1, keepdim=True)  # of what is no number, where there is one
-    _check_finite(scores.gather(-1, chosen))
+    chosen, value = _best(scores)
+    _check_finite(bool(value.isfinite().all()))
     return chosen
 
 
@@ -83,16 +88,37 @@ def draw(scores: Tensor, uniform: Sequence[float]) -> Tensor:
         scores: shape (rows, vocabulary), -inf where excluded.
         uniform: a number in (0, 1] for each row.
     """
+    chosen, total = _drawn(scores, uniform)
+    _check_finite(bool(total.isfinite().all()))
+    return chosen
+
+
+def on(device: torch.device, numbers: Sequence[Any], dtype: torch.dtype = torch.long) -> Tensor:
+    """Numbers of the host on the device, for which the host does not wait."""
+    tensor = torch.tensor(numbers, dtype=dtype)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The best token of each row, and its score, which is no number where one of the row is not."""
+    chosen = scores.argmax(-1, keepdim=True)
+    return chosen, scores.gather(-1, chosen)
+
+
+def _drawn(scores: Tensor, uniform: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """A token of each row, and the sum of its probabilities, shapes (rows, 1)."""
     cumulative = scores.softmax(-1).cumsum(-1, dtype=_widest(scores.device))
-    threshold = torch.tensor(uniform, dtype=cumulative.dtype, device=scores.device)[:, None]
-    _check_finite(cumulative[:, -1])
+    total = cumulative[:, -1:]
+    threshold = on(scores.device, uniform, cumulative.dtype)[:, None]
     # the first token whose cumulative probability reaches the threshold: never one of
     # probability 0, because thresholds are above 0 and at most the sum of all
-    return torch.searchsorted(cumulative, threshold * cumulative[:, -1:])
+    return torch.searchsorted(cumulative, threshold * total), total
 
 
-def _check_finite(values: Tensor) -> None:
-    if not bool(values.isfinite().all()):
+def _check_finite(is_finite: bool) -> None:
+    if not is_finite:
         raise UserError(
             "sigma: the model's output is not finite, so no token can be chosen; use a smaller "
             "sigma, or dtype=float32"
