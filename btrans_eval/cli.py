@@ -25,6 +25,8 @@ USAGE = """btrans-eval COMMAND ...
         reinforcement learning (GRPO) of a LoRA adapter, with members and without, evaluated
   calibrate --model_args ARGS [--kl N,N] [--text FILE] [--output_path OUT]
         sigma for a budget of noise, what it does to the model, and what each layer bears
+  fit --model_args ARGS (--text FILE | --task NAME) --output FILE.safetensors [...]
+        learn mean and standard deviation of the noise from text, for prior=FILE
   report OUT
         write the report of a comparison again
   export FORMAT OUT --model-id ORG/NAME [...]
@@ -41,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand; a user's mistake is one line and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
-        "run": run, "compare": compare, "train": train, "calibrate": calibrate, "report": report,
-        "export": export, "store": store,
+        "run": run, "compare": compare, "train": train, "calibrate": calibrate, "fit": fit,
+        "report": report, "export": export, "store": store,
     }  # fmt: skip
     if given[:1] in ([], ["-h"], ["--help"]):
         print(f"usage: {USAGE}", end="")
@@ -95,6 +97,13 @@ def calibrate(arguments: Sequence[str]) -> None:
     from btrans_eval.calibration import command
 
     command.main(arguments)
+
+
+def fit(arguments: Sequence[str]) -> None:
+    """Learn noise from text."""
+    from btrans_eval.calibration import fit_command
+
+    fit_command.main(arguments)
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -80,7 +80,7 @@ class Yardstick:
         self._model = model
         self._bos = getattr(tokenizer, "bos_token_id", None)
         self._pieces: list[list[int]] = []
-        for piece in _pieces(tokenizer, shipped_text() if text is None else text):
+        for piece in pieces(tokenizer, shipped_text() if text is None else text):
             if len(piece) - (piece[0] == self._bos) < 2:
                 continue  # nothing to predict
             if most_tokens is None or self.tokens + len(piece) <= most_tokens or not self._pieces:
@@ -136,7 +136,8 @@ def _loss(predictions: Tensor, answer: Tensor) -> Tensor:
     return -predictions[: len(answer)].gather(1, answer[:, None]).sum(dtype=torch.float64)
 
 
-def _pieces(tokenizer: Any, text: str) -> Iterator[list[int]]:
+def pieces(tokenizer: Any, text: str) -> Iterator[list[int]]:
+    """Token ids of each passage, long ones cut into pieces of `LONGEST` tokens."""
     for passage in text.split("\n---\n"):
         tokens = tokenizer(passage.strip("\n"))["input_ids"]
         for start in range(0, len(tokens), LONGEST):

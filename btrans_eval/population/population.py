@@ -126,21 +126,21 @@ class Population:
 
     def with_sigmas(self, sigmas: Sequence[float]) -> Population:
         """The same population with another standard deviation in each layer."""
-        other = copy.copy(self)
-        other.sigma = None
-        other._set_noise(
-            [
-                LayerNoise(noise.mu, float(sigma))
-                for noise, sigma in zip(self.layer_noise, sigmas, strict=True)
-            ]
-        )
-        return other
+        pairs = zip(self.layer_noise, sigmas, strict=True)
+        return self.with_noise([LayerNoise(noise.mu, float(sigma)) for noise, sigma in pairs])
 
     def times(self, factor: float) -> Population:
         """The same population with every standard deviation times ``factor``, at least 0."""
         other = copy.copy(self)
         other.sigma = None if self.sigma is None else self.sigma * factor
         other._set_noise([LayerNoise(n.mu, n.sigma * factor) for n in self.layer_noise])
+        return other
+
+    def with_noise(self, noise: Sequence[LayerNoise]) -> Population:
+        """The same population with another mean and standard deviation in each layer."""
+        other = copy.copy(self)
+        other.sigma = None
+        other._set_noise(noise)
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -258,6 +258,29 @@ class Population:
                     self._shifts(index, bound), spans, layer, axes[index]
                 ),
             )
+            yield
+
+    @contextmanager
+    def given(self, shifts: Sequence[Tensor]) -> Iterator[None]:
+        """Within the block, layer l adds ``shifts[l][i]`` to row i of every batch, at every token.
+
+        For noise that is learned: gradients flow back into the shifts.
+
+        Args:
+            shifts: for each of `layers`, shape (rows, width); cast to what the layer computes in.
+
+        Raises:
+            UserError: if a shape is another, or as `members`.
+        """
+        for layer, shift in zip(self.layers, shifts, strict=True):
+            if shift.ndim != 2 or shift.shape[1] != layer.width:
+                raise UserError(
+                    f"shifts: must have shape (rows, {layer.width}) at {layer.name}, got "
+                    f"{tuple(shift.shape)}"
+                )
+        with self._carrier.held() as stack:
+            pairs = zip(shifts, self.layers, strict=True)
+            self._carrier.add(stack, [per_row(shift, layer) for shift, layer in pairs])
             yield
 
     def _attach(
