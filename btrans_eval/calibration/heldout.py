@@ -66,7 +66,8 @@ def measure(
             dtype=torch.float64,
         )
         count += len(target)
-    return HeldOut(*(sums / count).tolist(), count)
+    base_loss, member, mixture, kl, information = (sums / count).tolist()
+    return HeldOut(base_loss, member, mixture, kl, information, count)
 
 
 def _predictions(model: nn.Module, rows: Tensor) -> Tensor:

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from btrans_eval.config import check_number, check_whole
 from btrans_eval.errors import UserError
 
+Floats = NDArray[np.float64]
 LogLikelihood = Callable[[list[int], list[Tensor]], Tensor]
 """Of places of rows, and biases of each layer, (rows, width): log p of each row, (rows,)."""
 
@@ -78,13 +80,13 @@ class Posterior:
     def biases(self, eps: Tensor) -> list[Tensor]:
         """The biases of standard normal numbers, (rows, dimensions): one (rows, width) a layer."""
         flat = self.mean + self.log_scale.exp() * eps
-        pieces = flat.split(self._widths, dim=1)
+        pieces = torch.split(flat, self._widths, dim=1)
         return [piece * scale for piece, scale in zip(pieces, self._scales, strict=True)]
 
     @torch.no_grad()
-    def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def moments(self) -> list[tuple[Floats, Floats]]:
         """Mean and standard deviation of each layer's bias, shapes (width,)."""
-        both = (self.mean.split(self._widths), self.log_scale.exp().split(self._widths))
+        both = (torch.split(each, self._widths) for each in (self.mean, self.log_scale.exp()))
         return [
             (scale * mean.cpu().numpy(), scale * sigma.cpu().numpy())
             for scale, mean, sigma in zip(self._scales, *both, strict=True)
@@ -123,7 +125,7 @@ class Posterior:
                     "it in float32 or bfloat16"
                 )
             self._adam.zero_grad()
-            (-bound / count).backward()
+            torch.autograd.backward(-bound / count)
             self._adam.step()
             self.step += 1
             yield {
