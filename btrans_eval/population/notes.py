@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from btrans_eval.population.norms import Survey
+from btrans_eval.population.priors import LayerNoise
 
 _SHOWN = 3
 
 
-def notes_of(survey: Survey, silent: Sequence[str]) -> list[str]:
+def notes_of(survey: Survey, noises: Sequence[LayerNoise]) -> list[str]:
     """One sentence for each reason; none for most models.
 
     Args:
         survey: of the model.
-        silent: names of layers whose noise is 0 where that of others is not.
+        noises: of its layers; it is told of those that have none where others have.
     """
+    none = [layer.name for layer, noise in zip(survey.layers, noises, strict=True) if noise.is_none]
+    silent = none if len(none) < len(noises) else []
     notes = []
     if survey.functions:
         notes.append(

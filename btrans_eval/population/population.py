@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,6 +42,7 @@ from btrans_eval.population.windows import (
     NextRows,
     Window,
     checked_rows,
+    checked_shifts,
     per_packed_row,
 )
 
@@ -122,7 +121,9 @@ class Population:
     def _set_noise(self, found: Sequence[LayerNoise]) -> None:
         self.layer_noise = tuple(found)
         # one entry per member: cheap to rebuild, but not at every batch
-        self._member_shifts = functools.lru_cache(_CACHED_MEMBERS)(self._compute_shifts)
+        self._member_shifts = functools.lru_cache(_CACHED_MEMBERS)(
+            lambda member: [self.shift(member, index) for index in range(len(self.layers))]
+        )
 
     def with_sigmas(self, sigmas: Sequence[float]) -> Population:
         """The same population with another standard deviation in each layer."""
@@ -131,9 +132,8 @@ class Population:
 
     def times(self, factor: float) -> Population:
         """The same population with every standard deviation times ``factor``, at least 0."""
-        other = copy.copy(self)
+        other = self.with_noise([LayerNoise(n.mu, n.sigma * factor) for n in self.layer_noise])
         other.sigma = None if self.sigma is None else self.sigma * factor
-        other._set_noise([LayerNoise(n.mu, n.sigma * factor) for n in self.layer_noise])
         return other
 
     def with_noise(self, noise: Sequence[LayerNoise]) -> Population:
@@ -160,12 +160,7 @@ class Population:
     @property
     def notes(self) -> list[str]:
         """What carries no noise though it is a norm, one sentence each; empty for most models."""
-        silent = [
-            layer.name
-            for layer, noise in zip(self.layers, self.layer_noise, strict=True)
-            if noise.is_none and not self.is_stock
-        ]
-        return notes_of(self._carrier.survey, silent)
+        return notes_of(self._carrier.survey, self.layer_noise)
 
     @property
     def is_stock(self) -> bool:
@@ -180,16 +175,8 @@ class Population:
 
     def digest(self) -> str:
         """Hex digest of the noise as resolved: its mode, mu, and sigma of each layer by name."""
-        layers = [
-            [layer.name, layer.width, noise.facts(), *["before the gate"] * layer.is_gated]
-            for layer, noise in zip(self.layers, self.layer_noise, strict=True)
-        ]
         mode = self.noise if self.noise_from == "prompt" else [self.noise, self.noise_from]
-        facts = json.dumps([mode, self.mu.hex(), layers])
-        return hashlib.sha256(facts.encode()).hexdigest()
-
-    def _compute_shifts(self, member: int) -> list[NDArray[np.float32]]:
-        return [self.shift(member, index) for index in range(len(self.layers))]
+        return priors.digest([mode, self.mu.hex()], self.layers, self.layer_noise)
 
     @contextmanager
     def members(self, rows: Sequence[int], first: Sequence[int] | None = None) -> Iterator[None]:
@@ -272,15 +259,12 @@ class Population:
         Raises:
             UserError: if a shape is another, or as `members`.
         """
-        for layer, shift in zip(self.layers, shifts, strict=True):
-            if shift.ndim != 2 or shift.shape[1] != layer.width:
-                raise UserError(
-                    f"shifts: must have shape (rows, {layer.width}) at {layer.name}, got "
-                    f"{tuple(shift.shape)}"
-                )
+        added = [
+            per_row(checked_shifts(shift, layer), layer)
+            for shift, layer in zip(shifts, self.layers, strict=True)
+        ]
         with self._carrier.held() as stack:
-            pairs = zip(shifts, self.layers, strict=True)
-            self._carrier.add(stack, [per_row(shift, layer) for shift, layer in pairs])
+            self._carrier.add(stack, added)
             yield
 
     def _attach(
@@ -299,7 +283,7 @@ class Population:
             axis = self._carrier.axes_of_tokens[index]
             where = Where(rows, starts, positions, axis, is_head, window)
             if self.noise == "token":
-                return per_token(functools.partial(self._token_shift, index), where, layer)
+                return per_token(lambda m, token: self.shift(m, index, token), where, layer)
             return from_start(self._shifts(index, rows), where, layer)
 
         self._add(stack, shift)
@@ -314,6 +298,3 @@ class Population:
     def _shifts(self, index: int, rows: Sequence[int]) -> Tensor:
         """The bias of each row's member at a layer, shape (rows, width)."""
         return torch.from_numpy(np.stack([self._member_shifts(each)[index] for each in rows]))
-
-    def _token_shift(self, layer: int, member: int, token: int) -> NDArray[np.float32]:
-        return self.shift(member, layer, token)

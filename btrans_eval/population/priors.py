@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +116,15 @@ def write(
     part = place.with_name(place.name + ".part")
     part.write_bytes(save(tensors, metadata={"format": FORMAT}))
     part.replace(place)
+
+
+def digest(mode: list[Any], layers: Sequence[NormLayer], noises: Sequence[LayerNoise]) -> str:
+    """Hex digest of a mode and the noise of each layer by name."""
+    facts = [
+        [layer.name, layer.width, noise.facts(), *["before the gate"] * layer.is_gated]
+        for layer, noise in zip(layers, noises, strict=True)
+    ]
+    return hashlib.sha256(json.dumps([*mode, facts]).encode()).hexdigest()
 
 
 def _tensors(

@@ -99,6 +99,20 @@ def entering(args: Any, kwargs: Mapping[str, Any]) -> Tensor:
     return found
 
 
+def checked_shifts(shifts: Tensor, layer: NormLayer) -> Tensor:
+    """What was given to be added to a layer's output, shape (rows, width).
+
+    Raises:
+        UserError: if the shape is another.
+    """
+    if shifts.ndim != 2 or shifts.shape[1] != layer.width:
+        raise UserError(
+            f"shifts: must have shape (rows, {layer.width}) at {layer.name}, got "
+            f"{tuple(shifts.shape)}"
+        )
+    return shifts
+
+
 def per_packed_row(
     shifts: Tensor, lengths: Sequence[int], layer: NormLayer, axis: int
 ) -> Callable[[Tensor], Tensor]:

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup, escape
-
-from btrans_eval.report import curves, opening, plane, questions, rerun, tables, tradeoff
+from btrans_eval.report import curves, opening, plane, questions, rendering, rerun, tables, tradeoff
 from btrans_eval.report import members as members_of
 from btrans_eval.report.study import ReportedTask, Study, read
-from btrans_eval.report.style import Look, Picture, inline, looks, variable
+from btrans_eval.report.style import Look, Picture, looks
 from btrans_eval.report.tables import Table
-from btrans_eval.report.text import clean
 
-PAGE = Path(__file__).parent / "page"
 LISTED = "files.txt"
 """Names of the files beside it that are the report's."""
 
@@ -47,7 +42,7 @@ def write(folder: Path, encoder: str | None = "default") -> Path:
         written[f"{table.name}.csv"] = table.csv().encode()
     _replace(files, written)
     page = study.folder / "report.html"
-    page.write_text(_render(shown), encoding="utf-8")
+    page.write_text(rendering.render(rendering.PAGE / "page.html", shown), encoding="utf-8")
     return page
 
 
@@ -126,25 +121,3 @@ def _found(value: Any, kind: type) -> Iterator[Any]:
     elif isinstance(value, list):
         for inner in value:
             yield from _found(inner, kind)
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores."""
-    return Markup(str(escape(clean(name))).replace("_", "_<wbr>"))
-
-
-def _render(shown: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["inline"] = lambda picture: Markup(inline(picture))
-    environment.filters["json"] = lambda value: Markup(questions.as_json(value))
-    environment.filters["clean"] = clean
-    environment.filters["breakable"] = _breakable
-    environment.filters["variable"] = variable
-    parts = {name: Markup((PAGE / f"page.{name}").read_text("utf-8")) for name in ("css", "js")}
-    return environment.get_template("page.html").render(shown, **parts)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from btrans_eval.report.style import Look, Picture, figure, inline, looks, picture, variable
+from btrans_eval.report.rendering import render
+from btrans_eval.report.style import Look, Picture, figure, looks, picture
 from btrans_eval.report.tables import Cell, Table
 from btrans_eval.report.text import clean
 from btrans_eval.training.analysis import FEW, sentence
@@ -149,26 +148,16 @@ def differences(task: str, found: Mapping[str, Any]) -> Table:
 
 def _render(
     study: Mapping[str, Any],
-    shown: Mapping[str, Look],
+    arms: Mapping[str, Look],
     curves: Sequence[Picture],
     tables: Sequence[tuple[str, Table, Table]],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["inline"] = lambda one: Markup(inline(one))
-    environment.filters["clean"] = clean
-    environment.filters["variable"] = variable
-    css = (Path(__file__).parents[1] / "report" / "page" / "page.css").read_text(encoding="utf-8")
     said = {
         task: [sentence(one) for one in found["differences"] if one["measure"] == "clean model"]
         for task, found in study["tasks"].items()
     }
-    return environment.get_template("page.html").render(
-        study=study, looks=shown, curves=curves, tables=tables, said=said, few=FEW,
-        css=Markup(css), resolved=study["plan"],
-    )  # fmt: skip
+    shown = {
+        "study": study, "looks": arms, "curves": curves, "tables": tables, "said": said,
+        "few": FEW, "resolved": study["plan"],
+    }  # fmt: skip
+    return render(Path(__file__).parent / "study.html", shown)
