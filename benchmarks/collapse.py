@@ -151,16 +151,26 @@ def main() -> None:
             run = learned(seed, sigma, by_vote, given.rate, given.taught)
             step = stopped(run, guard)
             truth = [line["ground_truth_ratio"] for line in run["steps"]]
-            at = len(truth) if step is None else step
-            print(
-                f"{name}, seed {seed}: greedy {run['before']:.2f} to {run['after']:.2f}; reward "
-                f"{run['steps'][0]['reward']:.2f} to {run['steps'][-1]['reward']:.2f}; right in "
-                f"the first 10 steps {sum(truth[:10]) / 10:.2f}, best of 10 "
-                f"{max(sum(truth[i : i + 10]) / 10 for i in range(len(truth) - 9)):.2f}, when "
-                f"stopped {sum(truth[at - 10 : at]) / 10:.2f}; "
-                + (f"stopped at {step}" if step else "not stopped"),
-                flush=True,
+            reward = [line["reward"] for line in run["steps"]]
+            said = (
+                f"{name}, seed {seed}: greedy {run['before']:.2f} to {run['after']:.2f}; reward, "
+                f"first and last 10 steps, {_mean(reward, 10):.2f} to {_mean(reward):.2f}; right, "
+                f"first 10 steps {_mean(truth, 10):.2f}, last 10 {_mean(truth):.2f}; "
             )
+            if step is None:
+                said += "not stopped"
+            else:
+                kept = max(step - guard.window, 10)  # the last checkpoint is from before these
+                said += (
+                    f"stopped at {step}, {_mean(truth, step):.2f}; kept {_mean(truth, kept):.2f}"
+                )
+            print(said, flush=True)
+
+
+def _mean(values: list[float], end: int | None = None) -> float:
+    """Of the 10 values before an end."""
+    chosen = values[:end][-10:]
+    return sum(chosen) / len(chosen)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ class Refill:
         """The next token of each row; a row in a free place goes on with its last one."""
         if rows is self._rows and self._free:
             live = [place for place in range(len(rows)) if place not in self._free]
-            rows, scores = [rows[place] for place in live], scores[live]
+            rows, scores = [rows[place] for place in live], scores[on(scores.device, live)]
         scores = process(
             self._prepared.processors, [row.prompt + row.tokens for row in rows], scores
         )
