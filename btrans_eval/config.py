@@ -22,6 +22,7 @@ AUTO = "auto"
 DEFAULT_KL = 0.05
 BATCHINGS = ("refill", "static")
 AGGREGATES = ("vote", "first")
+STOPS = ("none", "exact")
 EXTRACTORS = ("letter", "integer", "number", "latex", "text")
 DEFAULT_MEMBERS = 8
 
@@ -58,6 +59,9 @@ class PopulationConfig:
     """One of BATCHINGS: a finished row's place goes to the next prompt, or a batch ends as one."""
     aggregate: str = "vote"
     """One of AGGREGATES: how one response is chosen where a task asks for one."""
+    stop: str | float = "none"
+    """One of STOPS, or a probability above 1/2: when a vote over one response asks no more members.
+    ``exact``: once the rest cannot change what is returned; else as answers.stopping says."""
     extractor: str | None = None
     """One of EXTRACTORS to vote on; None: by the gold answer's kind."""
     responses: str | None = None
@@ -102,6 +106,7 @@ class PopulationConfig:
         check_choice("noise_from", self.noise_from, NOISE_STARTS)
         check_choice("batching", self.batching, BATCHINGS)
         check_choice("aggregate", self.aggregate, AGGREGATES)
+        set_field(self, "stop", check_stop(self.stop))
         if self.extractor is not None:
             check_choice("extractor", self.extractor, EXTRACTORS)
         for name in ("responses", "store"):
@@ -114,6 +119,8 @@ class PopulationConfig:
                     f"shard: goes with store=FILE, which the part goes to, got "
                     f"shard={self.shard} without"
                 )
+            if self.stop != "none":
+                raise UserError(f"stop: needs all of a question, got {self.stop} with a shard")
         self._check_from_store()
         set_field(self, "norms", str(self.norms))
         if self.norms not in ("all", "residual"):
@@ -233,6 +240,22 @@ def check_amount(sigma: Any, mu: Any, prior: str) -> tuple[float | None, float]:
             )
         return None, 0.0
     return check_number("sigma", sigma, minimum=0.0), check_number("mu", mu)
+
+
+def check_stop(value: Any) -> str | float:
+    """``value`` as one of STOPS, or a number above 1/2 and below 1."""
+    if value in STOPS:
+        return str(value)
+    try:
+        probability = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        probability = math.nan
+    if not 0.5 < probability < 1:
+        raise UserError(
+            f"stop: must be one of {', '.join(STOPS)}, or a probability above 0.5 and below 1, got "
+            f"{value!r}; for example stop=exact"
+        )
+    return probability
 
 
 def check_shard(value: Any) -> tuple[int, int]:

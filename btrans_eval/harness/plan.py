@@ -25,6 +25,7 @@ class Question:
         is_sampled: whether responses are sampled, not greedy.
         places: where the request stands in the harness's list.
         prompt: digest of the prompt's tokens, once it is known.
+        not_asked: how many more members there are, which a vote that was decided did not need.
     """
 
     request: Any
@@ -33,6 +34,7 @@ class Question:
     is_sampled: bool = False
     places: list[int] = field(default_factory=list)
     prompt: str | None = None
+    not_asked: int = 0
 
 
 def plan_questions(

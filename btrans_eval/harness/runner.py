@@ -14,7 +14,7 @@ from btrans_eval.harness import record
 from btrans_eval.harness.answering import Answering
 from btrans_eval.harness.arguments import check_arguments, check_given
 from btrans_eval.harness.batches import generation_key
-from btrans_eval.harness.engine import Engine, Scored, Tokens
+from btrans_eval.harness.engine import STATIC, Engine, Scored, Tokens
 from btrans_eval.harness.judging import judge_with
 from btrans_eval.harness.likelihoods import Likelihoods
 from btrans_eval.harness.part import check_never_scored
@@ -23,6 +23,7 @@ from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
 from btrans_eval.harness.shelf import Shelf
+from btrans_eval.harness.stopping import Votes
 from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 from btrans_eval.population.population import Population
@@ -101,7 +102,12 @@ class Runner:
             self._note_use(question, "all" if question.wants_all else self.config.aggregate)
             batching = self.engine.batching(question.request)
             self._used[str(question.request.task_name)]["batching"] = batching
-        answers = self._answering.answers(questions, disable_tqdm)
+        votes = Votes([q for q in questions if self._is_vote(q)], self.config, self.judge)
+        is_static = any(self.engine.batching(q.request) == STATIC for q in votes.questions)
+        answers = votes.answers(
+            questions, lambda asked: self._answering.answers(asked, disable_tqdm),
+            self.ranks.size, is_static,
+        )  # fmt: skip
         if self.config.shard is not None:
             check_never_scored(self.is_never_scored)
             for _ in answers:
@@ -115,13 +121,21 @@ class Runner:
             done[row.draw] = text
             is_whole = len(done) == self._answering.rows_needed(row.question)
             if self.ranks.size == 1 and is_whole:
+                votes.count(row.question, done)
                 returned.update(self._close(row.question, done))
         if self.ranks.size > 1:
             returned = self._close_together(questions, finished)
+        votes.tell(self.ranks.size)
+        for task, asked in votes.asked.items():
+            self._used[task]["asked"] = asked
         failures = record.current().failures
         failures.add(self.ranks.union(failures.taken()))
         self._merge_log()
         return [returned[place] for place in range(len(requests))]
+
+    def _is_vote(self, question: Question) -> bool:
+        """Whether members vote for the one response that is returned."""
+        return not question.wants_all and self._answering.rows_needed(question) > 1
 
     def _is_sampled(self, request: Any) -> bool:
         return bool(self.engine.arguments(request)["do_sample"])
@@ -264,6 +278,7 @@ class Runner:
             "noise_sha256": population.digest(),
             "calibration": self.calibration,
             "aggregate": self.config.aggregate,
+            **({} if self.config.stop == "none" else {"stop": self.config.stop}),
             "processes": self.ranks.size,
             "store": None if self._store is None else str(self._store.path),
             "tasks": self._used,

@@ -51,6 +51,7 @@ class Verdict:
             ],
             "votes": {self._name(one): n for one, n in self.vote.counts.items()},
             "tied": self.vote.tied,
+            **({"not_asked": self.question.not_asked} if self.question.not_asked else {}),
             "returned": "all" if self.question.wants_all else self.vote.chosen,
         }
 

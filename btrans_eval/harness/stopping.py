@@ -1,0 +1,158 @@
+"""Votes that stop when they are decided: members are asked in rounds, as many as may be needed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from btrans_eval.answers import stopping
+from btrans_eval.answers.equivalence import Judge
+from btrans_eval.answers.normalize import normalize
+from btrans_eval.config import PopulationConfig
+from btrans_eval.harness.batches import Row
+from btrans_eval.harness.judging import label
+from btrans_eval.harness.plan import Question
+from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.harness.verdict import answer_kind
+
+logger = logging.getLogger(__name__)
+
+Ask = Callable[[Sequence[Question]], Iterator[tuple[Row, Response]]]
+
+
+class Stopping:
+    """When the vote over one question needs no more members.
+
+    Args:
+        rule: ``exact``, or a probability.
+        extractor: what counts as an answer; None: the gold answer's kind.
+        judge: compares answers.
+    """
+
+    def __init__(self, rule: str | float, extractor: str | None, judge: Judge) -> None:
+        self._rule, self._extractor, self._judge = rule, extractor, judge
+
+    def needed(self, question: Question, texts: Sequence[Response], total: int) -> int:
+        """How many more of ``total`` members must be asked at least; 0: the vote is decided."""
+        kind = answer_kind(question, self._extractor)
+        answers = [answer_in(text, kind) for text in texts]
+        if isinstance(self._rule, float):
+            labels = label(answers, kind, is_counted=False, judge=self._judge)
+            return stopping.by_probability(labels, total, self._rule)
+        read = [None if each is None else normalize(each, kind) or None for each in answers]
+        if kind != "latex":
+            return stopping.by_text(read, total)
+        return stopping.by_spelling(read, total, self._may_equal)
+
+    def asked(self, question: Question, texts: Sequence[Response]) -> int:
+        """How many of the members whose responses are known would have been asked."""
+        count = 0
+        while more := self.needed(question, texts[:count], len(texts)):
+            count += more
+        return count
+
+    def answers(self, questions: Sequence[Question], ask: Ask) -> Iterator[tuple[Row, Response]]:
+        """The responses that are asked for, each question's together when it is decided.
+
+        A question's draws are cut to those that were asked.
+
+        Args:
+            ask: for all draws of some questions.
+        """
+        held: dict[int, list[Response]] = {id(question): [] for question in questions}
+        undecided = list(questions)
+        while undecided:
+            parts: dict[int, Question] = {}
+            for question in undecided:
+                begun = len(held[id(question)])
+                more = self.needed(question, held[id(question)], len(question.draws))
+                draws = question.draws[begun : begun + more]
+                parts[id(question)] = replace(question, draws=draws)
+            found: dict[int, dict[int, Response]] = {id(part): {} for part in parts.values()}
+            for row, text in ask(list(parts.values())):
+                found[id(row.question)][row.draw] = text
+            left = []
+            for question in undecided:
+                question.prompt = parts[id(question)].prompt
+                new = found[id(parts[id(question)])]
+                texts = held[id(question)]
+                texts += [new[draw] for draw in range(len(new))]
+                if self.needed(question, texts, len(question.draws)):
+                    left.append(question)
+                    continue
+                question.not_asked = len(question.draws) - len(texts)
+                question.draws = question.draws[: len(texts)]
+                for draw, text in enumerate(texts):
+                    yield Row(question, draw), text
+            undecided = left
+
+    def _may_equal(self, one: object, other: object) -> bool:
+        """Whether two formulas are equal, or nobody knows."""
+        return self._judge.equal_pairs([(str(one), str(other), "latex")])[0] is not False
+
+
+class Votes:
+    """The votes of one call of the harness, and how many members they took.
+
+    Args:
+        questions: those that members vote on.
+        config: whether votes stop, and what is voted on.
+        judge: compares answers.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], config: PopulationConfig, judge: Judge
+    ) -> None:
+        self.questions = list(questions)
+        self._stop = config.stop
+        rule = "exact" if config.stop == "none" else config.stop
+        self._stopping = Stopping(rule, config.extractor, judge)
+        self._members = {id(question): len(question.draws) for question in questions}
+        self._asked: dict[str, Counter[int]] = {}
+
+    def answers(
+        self, questions: Sequence[Question], ask: Ask, processes: int, is_static: bool
+    ) -> Iterator[tuple[Row, Response]]:
+        """The responses of all questions, those of votes up to where they stop."""
+        if self._stop == "none" or not self.questions:
+            return ask(questions)
+        if processes > 1 or is_static:
+            why = "batches are static" if is_static else "several processes share the work"
+            logger.warning("stop: off, because %s; all members are asked", why)
+            return ask(questions)
+        rest = [question for question in questions if id(question) not in self._members]
+        return chain(ask(rest) if rest else (), self._stopping.answers(self.questions, ask))
+
+    def count(self, question: Question, done: Mapping[int, Response]) -> None:
+        """A question was answered: count its members, or, where none stopped, who was enough."""
+        if id(question) not in self._members:
+            return
+        asked = len(done)
+        if self._stop == "none":
+            try:
+                asked = self._stopping.asked(question, [done[draw] for draw in range(len(done))])
+            except Exception:  # the vote itself will say why
+                logger.debug("stop: row %s cannot be judged", question.request.doc_id)
+        of_task = self._asked.setdefault(str(question.request.task_name), Counter())
+        of_task[asked] += 1
+
+    def tell(self, processes: int) -> None:
+        """One line: how many members were asked, or how many would have been enough."""
+        if not self._asked or processes > 1:
+            return
+        asked = sum(count * times for each in self._asked.values() for count, times in each.items())
+        said = "exact would have asked" if self._stop == "none" else f"{self._stop} asked"
+        logger.warning("stop: %s %d members of %d", said, asked, sum(self._members.values()))
+
+    @property
+    def asked(self) -> dict[str, dict[str, int]]:
+        """By task, how many questions took how many members; empty where votes do not stop."""
+        if self._stop == "none":
+            return {}
+        return {
+            task: {str(count): times for count, times in sorted(each.items())}
+            for task, each in self._asked.items()
+        }
