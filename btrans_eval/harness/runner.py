@@ -222,6 +222,8 @@ class Runner:
         if self.config.shard is not None:
             check_never_scored(self.is_never_scored)
         members = 1 if self.population.is_stock else self.config.vote_members
+        if self.config.stop != "none":
+            logger.warning("stop: off for loglikelihoods, which are means over all members")
         first: dict[int, int] = {}  # repeats of a request are scored once
         for place, request in enumerate(requests):
             first.setdefault(id(request), place)

@@ -12,6 +12,7 @@ from btrans_eval.answers import stopping
 from btrans_eval.answers.equivalence import Judge
 from btrans_eval.answers.normalize import normalize
 from btrans_eval.config import PopulationConfig
+from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.plan import Question
@@ -36,7 +37,19 @@ class Stopping:
         self._rule, self._extractor, self._judge = rule, extractor, judge
 
     def needed(self, question: Question, texts: Sequence[Response], total: int) -> int:
-        """How many more of ``total`` members must be asked at least; 0: the vote is decided."""
+        """How many more of ``total`` members must be asked at least; 0: the vote is decided.
+
+        Of a question that cannot be judged all are asked: its vote will say why, as without a stop.
+        """
+        try:
+            return self._needed(question, texts, total)
+        except UserError:
+            raise
+        except Exception as error:
+            logger.debug("stop: row %s cannot be judged: %s", question.request.doc_id, error)
+            return total - len(texts)
+
+    def _needed(self, question: Question, texts: Sequence[Response], total: int) -> int:
         kind = answer_kind(question, self._extractor)
         answers = [answer_in(text, kind) for text in texts]
         if isinstance(self._rule, float):
@@ -117,6 +130,11 @@ class Votes:
         self, questions: Sequence[Question], ask: Ask, processes: int, is_static: bool
     ) -> Iterator[tuple[Row, Response]]:
         """The responses of all questions, those of votes up to where they stop."""
+        if self._stop != "none" and len(self.questions) < len(questions):
+            logger.warning(
+                "stop: off for %d of %d questions, which members do not vote on",
+                len(questions) - len(self.questions), len(questions),
+            )  # fmt: skip
         if self._stop == "none" or not self.questions:
             return ask(questions)
         if processes > 1 or is_static:
@@ -132,10 +150,7 @@ class Votes:
             return
         asked = len(done)
         if self._stop == "none":
-            try:
-                asked = self._stopping.asked(question, [done[draw] for draw in range(len(done))])
-            except Exception:  # the vote itself will say why
-                logger.debug("stop: row %s cannot be judged", question.request.doc_id)
+            asked = self._stopping.asked(question, [done[draw] for draw in range(len(done))])
         of_task = self._asked.setdefault(str(question.request.task_name), Counter())
         of_task[asked] += 1
 

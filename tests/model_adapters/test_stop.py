@@ -7,10 +7,11 @@ import logging
 
 import pytest
 import tiny_checkpoint
-from engine import PROMPTS, SAMPLED, cloned, generation, population_lm
+from engine import PROMPTS, SAMPLED, cloned, generation, instance, population_lm
 
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.harness import stopping
 
 K = 7
 
@@ -81,6 +82,21 @@ def test_repeats_and_static_batches_ask_all(checkpoint, caplog):
     lm = population_lm(checkpoint, stop="exact")
     assert len(lm.generate_until(cloned(generation(repeats=3)))) == 3 * len(PROMPTS)
     assert "asked" not in lm.get_model_info()["btrans"]["tasks"]["toy"]
+    assert "stop: off for 4 of 4 questions, which members do not vote on" in caplog.text
+    lm.loglikelihood([instance("loglikelihood", ("w5 w6", " w7"))])
+    assert "stop: off for loglikelihoods" in caplog.text
+
+
+def test_a_question_that_cannot_be_judged_asks_all_and_loses_nothing(checkpoint, monkeypatch):
+    whole = population_lm(checkpoint, members=K, sigma=0.02).generate_until(generation())
+    lm = population_lm(checkpoint, members=K, sigma=0.02, stop="exact")
+
+    def broken(text, kind):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stopping, "normalize", broken)
+    assert lm.generate_until(generation()) == whole
+    assert lm.get_model_info()["btrans"]["tasks"]["toy"]["asked"] == {str(K): len(PROMPTS)}
 
 
 @pytest.mark.parametrize("stop", ["never", 0.5, 1, True, None])
