@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from btrans_eval.calibration.pictures import competence, layers
+from btrans_eval.calibration.sequences import of_file
 from btrans_eval.config import PopulationConfig, check_kl, split_arguments
 from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         if name not in ("noise", "norms", "seed"):
             raise UserError(f"{name}: is no part of what is measured; leave it out of --model_args")
     config = PopulationConfig(**own)
-    text = _text(given.text)
+    text = None if given.text is None else of_file(given.text)
     folder = Path(given.output_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,15 +180,6 @@ def _number(text: str) -> Any:
         return float(text)
     except ValueError:
         return text
-
-
-def _text(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"text: {path} cannot be read ({error})") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +21,6 @@ from btrans_eval.harness.command import begin, one_line
 from btrans_eval.harness.flags import add_loading, loading, parse
 from btrans_eval.harness.pairs import parse_pairs
 from btrans_eval.population import calibrate
-
-logger = logging.getLogger(__name__)
 
 _NOISE = ("sigma", "kl", "prior", "norms", "seed")
 
