@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,19 +58,20 @@ def one_line() -> Iterator[record.Record]:
     with record.begun() as command:
         try:
             yield command
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             if not command.is_ours:
                 raise
-            _end(f"interrupted; {_what_is_kept(command)}", INTERRUPTED)
+            _end(f"interrupted; {_what_is_kept(command)}", INTERRUPTED, interruption)
         except PartIsDone as done:
             if _rank() == "0":
                 print(f"btrans-eval: {done}")
         except (UserError, ValueError) as error:
+            line = str(error)
             if not isinstance(error, UserError):
-                if "did not find any docs" not in str(error):
+                if "did not find any docs" not in line:
                     raise
-                error = UserError("limit: leaves no row of a task; use a whole number, --limit 10")
-            _end(str(error), 2)
+                line = "limit: leaves no row of a task; use a whole number, --limit 10"
+            _end(line, 2, error)
         except OSError as error:
             if not command.is_ours or not _is_missing_data(error):
                 raise
@@ -77,6 +79,7 @@ def one_line() -> Iterator[record.Record]:
                 f"tasks: a data set could not be loaded ({error}); check the task's dataset_path "
                 "and the connection, or fill the cache of the library datasets (HF_HOME) first",
                 2,
+                error,
             )
         finally:
             for before in command.signals:
@@ -99,7 +102,9 @@ def _what_is_kept(command: record.Record) -> str:
     return f"what was generated is in {command.store}, and the same command goes on from there"
 
 
-def _end(line: str, code: int) -> None:
+def _end(line: str, code: int, cause: BaseException | None = None) -> None:
+    if cause is not None:  # generators that it left suspended print their progress bars no later
+        traceback.clear_frames(cause.__traceback__)
     rank = _rank()
     if rank == "0":
         print(f"btrans-eval: {line}", file=sys.stderr)
