@@ -35,6 +35,7 @@ ROOMS = {
     "training": {
         "errors",
         "config",
+        "calibration",
         "demo",
         "answers",
         "population",

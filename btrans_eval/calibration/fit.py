@@ -43,16 +43,7 @@ def fit(
     Raises:
         UserError: if the prior is another, ``part`` is of another fit, or as `Posterior.fit`.
     """
-    scales = []
-    for layer, noise in zip(population.layers, population.layer_noise, strict=True):
-        if not isinstance(noise.sigma, float) or noise.sigma <= 0 or noise.mu != 0:
-            raise UserError(
-                f"sigma: a fit begins at noise of mean 0 and one sigma above 0 in each layer, but "
-                f"{layer.name} has another; use sigma= or kl=, prior=isotropic or scaled, mu=0"
-            )
-        scales.append(noise.sigma)
-    device = next(model.parameters()).device
-    posterior = Posterior(scales, [layer.width for layer in population.layers], device)
+    posterior = begun(population, next(model.parameters()).device)
     facts = _facts(model, population, sequences, fitting)
     _restore(posterior, part, facts)
     with _frozen(model):
@@ -61,6 +52,28 @@ def fit(
             tell(line)
             if posterior.step % SAVE_EVERY == 0 or posterior.step == fitting.steps:
                 _save(posterior, part, facts)
+    return learned(population, posterior)
+
+
+def begun(population: Population, device: Any) -> Posterior:
+    """A posterior that is the population's noise.
+
+    Raises:
+        UserError: if that has no mean 0 and one standard deviation above 0 in each layer.
+    """
+    scales = []
+    for layer, noise in zip(population.layers, population.layer_noise, strict=True):
+        if not isinstance(noise.sigma, float) or noise.sigma <= 0 or noise.mu != 0:
+            raise UserError(
+                f"sigma: noise is learned from mean 0 and one sigma above 0 in each layer, but "
+                f"{layer.name} has another; use sigma= or kl=, prior=isotropic or scaled, mu=0"
+            )
+        scales.append(noise.sigma)
+    return Posterior(scales, [layer.width for layer in population.layers], device)
+
+
+def learned(population: Population, posterior: Posterior) -> Population:
+    """The population with a posterior's mean and standard deviation in each dimension."""
     return population.with_noise([LayerNoise(mu, sigma) for mu, sigma in posterior.moments()])
 
 

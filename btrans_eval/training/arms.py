@@ -100,6 +100,8 @@ def make_arm(
     degree = check_number("temperature", temperature, minimum=0.0)
     if degree <= 0:
         raise UserError(f"temperature: must be above 0, got {degree:g}: rollouts must differ")
+    given = {n: "+".join(v) if n == "learn" and isinstance(v, list) else v
+             for n, v in given.items()}  # fmt: skip
     rollouts = Rollouts(**{n: v for n, v in given.items() if n in _ROLLOUTS})
     apart = [f"{key}={value}" for key, value in given.items()]
     return TrainArm(

@@ -16,6 +16,7 @@ from btrans_eval.compare.columns import are_shares, have_votes, table_of
 from btrans_eval.compare.join import as_arm, join
 from btrans_eval.compare.plan import ArmPlan, Plan, TaskPlan
 from btrans_eval.results import load
+from btrans_eval.training.learned_noise import MEANS, PRIOR
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.run import ADAPTER, RUN
 
@@ -28,7 +29,8 @@ class Evaluated:
     """What one adapter, or the model without one, scores on one task.
 
     Attributes:
-        clean: the model without noise, greedy, of each question.
+        clean: the model without noise, greedy, of each question; where biases were learned, with
+            their means.
         members: mean@K, and maj@K and pass@K where the task has them, of each question.
     """
 
@@ -64,8 +66,8 @@ def evaluate(
         arm
         for key, extra in adapters.items()
         for arm in (
-            ArmPlan(_name(key, "clean"), "stock", None, {}, extra),
-            ArmPlan(_name(key, "members"), "population", None, noise, extra),
+            _clean(key, runs.get(key), noise, extra),
+            ArmPlan(_name(key, "members"), "population", None, _own(runs.get(key), noise), extra),
         )
     ]
     asked = plan.evaluation
@@ -92,6 +94,25 @@ def evaluate(
 def _name(key: tuple[str, int], how: str) -> str:
     arm, seed = key
     return f"{arm}, {how}" if arm == UNTRAINED else f"{arm}, seed {seed}, {how}"
+
+
+def _clean(
+    key: tuple[str, int], run: Path | None, noise: Mapping[str, Any], extra: dict[str, Any]
+) -> ArmPlan:
+    """The model without noise; with the means of its biases, where they were learned."""
+    name, means = _name(key, "clean"), None if run is None else run / ADAPTER / MEANS
+    if means is None or not means.is_file():
+        return ArmPlan(name, "stock", None, {}, extra)
+    own = {"seed": noise["seed"], "prior": str(means.resolve())}
+    return ArmPlan(name, "population", None, own, extra)
+
+
+def _own(run: Path | None, noise: dict[str, Any]) -> dict[str, Any]:
+    """The noise of what evaluates: that of all, or what the run has learned."""
+    learned = None if run is None else run / ADAPTER / PRIOR
+    if learned is None or not learned.is_file():
+        return noise
+    return {"seed": noise["seed"], "prior": str(learned.resolve())}
 
 
 def _noise(plan: TrainPlan, runs: Mapping[tuple[str, int], Path]) -> dict[str, Any]:

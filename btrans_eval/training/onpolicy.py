@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,14 @@ from btrans_eval.errors import UserError
 
 BOUNDS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Of the mean |difference| of log-probabilities, by the precision of a pass."""
+
+
+def padded(likelihoods: Sequence[Sequence[float]], tokens: Tensor) -> Tensor:
+    """Log-probabilities of each row's tokens as a table of the shape of ``tokens``, 0 behind."""
+    table = torch.zeros(tokens.shape, dtype=torch.float32, device=tokens.device)
+    for row, found in enumerate(likelihoods):
+        table[row, : len(found)] = torch.tensor(found, device=tokens.device)
+    return table
 
 
 def difference(passed: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:

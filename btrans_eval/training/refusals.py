@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.population.norms import NormLayer
+from btrans_eval.population.population import Population
 from btrans_eval.training.rollouts import Rollouts
 
 TRL = "1.16"
@@ -97,6 +99,28 @@ def _check_adapter(adapter: Any) -> None:
                 f"modules_to_save: must hold no norm, got {name}: noise is added to the norms as "
                 "they are; leave it out"
             )
+
+
+def check_population(population: PopulationConfig | Population) -> None:
+    """Refuse noise whose place in a row is not known when the row is bound."""
+    if population.noise_from != "prompt":
+        raise UserError(
+            "noise_from: must be prompt in training, got generation: where a row's noise begins is "
+            "not known before its prompt is read"
+        )
+
+
+def check_learned(population: Population, processes: int) -> None:
+    """Refuse noise that could not learn by reward."""
+    if population.noise != "sequence":
+        raise UserError(
+            f"learn: lora+sigma needs noise=sequence, got noise={population.noise}; leave noise out"
+        )
+    if processes > 1:
+        raise UserError(
+            f"learn: lora+sigma goes with one process, got {processes}: its gradients are not "
+            "gathered; start one, or write learn=lora"
+        )
 
 
 def check_model(model: nn.Module, layers: tuple[NormLayer, ...]) -> None:

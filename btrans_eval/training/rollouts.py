@@ -10,6 +10,7 @@ from btrans_eval.errors import UserError
 MEMBERS = ("fresh", "fixed")
 UPDATES = ("member", "clean")
 SCHEDULES = ("constant", "exponential")
+LEARNS = ("lora", "lora+sigma")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Rollouts:
     """Of an exponential schedule: the last generation's sigma over the first one's, in (0, 1]."""
     weight_limit: float = 2.0
     """Of a clean update: importance weights of tokens are cut at it, at least 1."""
+    learn: str = "lora"
+    """One of LEARNS. ``lora+sigma``: beside the adapter, mean and standard deviation of every bias
+    learn by reward, from mean 0 and sigma on."""
+    noise_learning_rate: float = 0.03
+    """Of those, in units of sigma; constant."""
     check_every: int = 10
     """Generations between two checks that the update sees what generated, the first one included;
     0: never."""
@@ -52,6 +58,15 @@ class Rollouts:
             )
         check_number("weight_limit", self.weight_limit, minimum=1.0)
         check_whole("check_every", self.check_every, minimum=0)
+        check_choice("learn", self.learn, LEARNS)
+        check_number("noise_learning_rate", self.noise_learning_rate, minimum=0.0)
+        if self.learn == "lora+sigma":
+            for name, wanted in (("update", "member"), ("schedule", "constant")):
+                if getattr(self, name) != wanted:
+                    raise UserError(
+                        f"learn: lora+sigma needs {name}={wanted}, got {getattr(self, name)}: what "
+                        "the noise learns is told by its own rollouts, and sets sigma"
+                    )
 
     def numbered(self, first: int, count: int, group: int, extra: int = 0) -> list[int]:
         """The members of ``count`` rollouts that stand prompt by prompt, ``group`` for each.

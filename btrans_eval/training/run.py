@@ -26,6 +26,7 @@ from btrans_eval.training import checkpoints
 from btrans_eval.training.arms import TrainArm
 from btrans_eval.training.base import load
 from btrans_eval.training.guard import Watcher
+from btrans_eval.training.learned_noise import MEANS, PRIOR
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.refusals import check_arguments
 from btrans_eval.training.rewards import Rewards
@@ -179,9 +180,14 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     if good is None:
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
+        if trainer.learned is not None:
+            trainer.learned.save(part)
     else:
         part.mkdir()
-        for path in good.glob("adapter_*"):
+        for path in [
+            *good.glob("adapter_*"),
+            *(good / name for name in (PRIOR, MEANS) if trainer.learned),
+        ]:
             shutil.copy(path, part)
     shutil.rmtree(folder / ADAPTER, ignore_errors=True)
     part.rename(folder / ADAPTER)
@@ -196,6 +202,7 @@ def _train(setting: Setting, arm: TrainArm, seed: int, folder: Path) -> None:
         "sigma": population.sigma,
         "noise_sha256": population.digest(),
         "calibration": resolved[2],
+        "learned_noise": trainer.learned.figures() if trainer.learned and not good else None,
         "rollouts": asdict(arm.rollouts),
         "steps": plan.steps,
         "prompts": plan.prompts,

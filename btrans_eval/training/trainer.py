@@ -24,13 +24,14 @@ from btrans_eval.errors import UserError
 from btrans_eval.population import calibrate
 from btrans_eval.population.norms import unwrap
 from btrans_eval.population.population import Population
-from btrans_eval.training import checkpoints
-from btrans_eval.training.onpolicy import difference, importance, refuse_apart
-from btrans_eval.training.refusals import check_arguments, check_model, check_trl
+from btrans_eval.training import checkpoints, learned_noise, refusals
+from btrans_eval.training.onpolicy import difference, importance, padded, refuse_apart
 from btrans_eval.training.rollouts import Rollouts
 from btrans_eval.training.sampler import Likelihoods, RowEnds, Watch, seen
 
-_LEARNED_BY = ("members", "update", "schedule", "sigma_end", "weight_limit")
+_LEARNED_BY = (
+    "members", "update", "schedule", "sigma_end", "weight_limit", "learn", "noise_learning_rate",
+)  # fmt: skip
 """Of `Rollouts`, what changes what is learned."""
 
 
@@ -51,6 +52,7 @@ class BTransGRPOTrainer(GRPOTrainer):
     Attributes:
         population: with sigma as a number.
         calibration: how it was found, or None.
+        learned: the noise that learns by reward, or None.
         members: of the rows that are being generated, or were last.
         votes: tokens of what else was generated for each of their prompts.
 
@@ -71,17 +73,20 @@ class BTransGRPOTrainer(GRPOTrainer):
         extra_votes: int = 0,
         **given: Any,
     ) -> None:
-        check_trl()
+        refusals.check_trl()
         self.rollouts = rollouts or Rollouts()
         if args is not None:
-            check_arguments(args, self.rollouts, given.get("peft_config"), given)
-        _check_population(population)
+            refusals.check_arguments(args, self.rollouts, given.get("peft_config"), given)
+        refusals.check_population(population)
         super().__init__(model, reward_funcs, args, *others, **given)
         if args is None:  # what trl chose
-            check_arguments(self.args, self.rollouts, given.get("peft_config"), given)
+            refusals.check_arguments(self.args, self.rollouts, given.get("peft_config"), given)
         self.calibration: dict[str, Any] | None = None
         self.population = self._populate(population)
-        check_model(self.model, self.population.layers)
+        refusals.check_model(self.model, self.population.layers)
+        self.learned = learned_noise.begun(self.population, self.rollouts, self.accelerator)
+        if self.learned is not None:
+            self.add_callback(self.learned)  # before the marks: a marked checkpoint has its noise
         self._watch, self._extra_votes = watch, extra_votes
         self.votes: list[list[list[int]]] = []
         self._generations = 0  # that were begun in this run, with those before a checkpoint
@@ -114,6 +119,8 @@ class BTransGRPOTrainer(GRPOTrainer):
         if resume_from_checkpoint:
             found = checkpoints.read(Path(resume_from_checkpoint), self._facts())
             self._generations = found["generations"]
+            if self.learned is not None:
+                self.learned.restore(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint, *others, **given)
 
     def _facts(self) -> dict[str, Any]:
@@ -197,7 +204,9 @@ class BTransGRPOTrainer(GRPOTrainer):
         return completions, logprobs
 
     def _at(self, generation: int) -> Population:
-        """The population with sigma as it is at a generation."""
+        """The population with its noise as it is at a generation."""
+        if self.learned is not None:
+            return self.learned.population
         generations = -(-self.state.max_steps * self.args.gradient_accumulation_steps
                         // (self.args.steps_per_generation * self.num_iterations))  # fmt: skip
         factor = self.rollouts.factor(generation, generations)
@@ -214,7 +223,11 @@ class BTransGRPOTrainer(GRPOTrainer):
 
     def _check(self, output: dict[str, Any], generation: int) -> None:
         """Stop where the pass that is updated differs from the one that generated."""
-        apart = difference(self._passed(output), self._sampled(output), output["completion_mask"])
+        apart = difference(
+            self._passed(output),
+            padded(self._likelihoods, output["completion_ids"]),
+            output["completion_mask"],
+        )
         found = float(self.accelerator.gather(apart).mean())
         self._noted["on_policy_difference"].append(found)
         is_mixed = self.args.bf16 or self.args.fp16
@@ -226,21 +239,12 @@ class BTransGRPOTrainer(GRPOTrainer):
         A loss of trl is linear in a positive factor of the advantage, but for its KL term, which
         stays as it is.
         """
-        weights, noted = importance(
-            self._passed(output), self._sampled(output), output["completion_mask"],
-            self.rollouts.weight_limit,
-        )  # fmt: skip
+        sampled = padded(self._likelihoods, output["completion_ids"])
+        mask, limit = output["completion_mask"], self.rollouts.weight_limit
+        weights, noted = importance(self._passed(output), sampled, mask, limit)
         output["advantages"] = output["advantages"][:, None] * weights
         for name, value in noted.items():
             self._noted[name].append(value)
-
-    def _sampled(self, output: dict[str, Any]) -> Tensor:
-        """Log-probabilities with which each token was generated, shape (rows, tokens)."""
-        ids = output["completion_ids"]
-        table = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        for row, found in enumerate(self._likelihoods):
-            table[row, : len(found)] = torch.tensor(found, device=ids.device)
-        return table
 
     @torch.no_grad()
     def _passed(self, output: dict[str, Any]) -> Tensor:
@@ -269,23 +273,28 @@ class BTransGRPOTrainer(GRPOTrainer):
         with self._binding:
             return super().prediction_step(*args, **kwargs)
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """As trl's, with the noise that learns in a group of its own."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if is_new and self.learned is not None:
+            optimizer.add_param_group(self.learned.parameters())
+        return optimizer
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As trl's, of rows that are bound to their members; who calls it lets them go."""
-        if self.rollouts.update == "member" or not self.model.training:
+        members = inputs["member"].tolist()
+        if self.learned is not None:
+            self._binding.enter_context(self.learned.members(members))
+        elif self.rollouts.update == "member" or not self.model.training:
             population = self._at(int(inputs["generation"][0]))
-            self._binding.enter_context(population.members(inputs["member"].tolist()))
+            self._binding.enter_context(population.members(members))
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As trl's, with what was noted of the members."""
         noted = {name: sum(values) / len(values) for name, values in self._noted.items()}
         self._noted.clear()
+        if self.learned is not None:
+            noted |= self.learned.figures()
         super().log({**logs, **noted}, *args, **kwargs)
-
-
-def _check_population(population: PopulationConfig | Population) -> None:
-    if population.noise_from != "prompt":
-        raise UserError(
-            "noise_from: must be prompt in training, got generation: where a row's noise begins is "
-            "not known before its prompt is read"
-        )

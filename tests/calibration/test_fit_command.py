@@ -177,7 +177,7 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(place, tmp_path, monkeypatch):
     [
         (["--task", "btrans_demo"], "text: give either --text FILE or --task NAME"),
         (["--model_args", "members=3"], "members: is no part of what is fitted"),
-        (["--model_args", "sigma=0"], "sigma: a fit begins at noise of mean 0 and one sigma above"),
+        (["--model_args", "sigma=0"], "sigma: noise is learned from mean 0 and one sigma above"),
         (["--model_args", "sigma=0.1,mu=0.5"], "mu: is no part of what is fitted"),
         (["--output", "prior.bin"], "output: must end in .safetensors, got prior.bin"),
         (["--text", "/nowhere"], "text: /nowhere cannot be read"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy import PROMPTS, made, weights
+from toy import PROMPTS, InFloat64, made, weights
 from trl import GRPOTrainer
 
 from btrans_eval import Population
@@ -12,6 +12,7 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.population.norms import unwrap
 from btrans_eval.training import BTransGRPOTrainer, Rollouts
+from btrans_eval.training.onpolicy import padded
 
 
 @pytest.mark.parametrize("update", ["member", "clean"])
@@ -144,13 +145,8 @@ def gradient_difference(tmp_path, kind=Kept, **given):
     return apart / sum(float(v.norm() ** 2) for v in expected.values()) ** 0.5
 
 
-class Exact(Kept):
-    """trl takes log-probabilities in float32; here they are taken in the model's float64."""
-
-    def _get_per_token_logps_and_entropies(self, model, ids, mask, kept, **_):
-        logits = model(input_ids=ids, attention_mask=mask).logits[:, -kept - 1 : -1].log_softmax(-1)
-        said = logits.gather(2, ids[:, -kept:, None])[..., 0]
-        return said, -(logits.exp() * logits).sum(-1), None
+class Exact(InFloat64, Kept):
+    pass
 
 
 @pytest.mark.parametrize("family", ["falcon", "gpt-neox"])  # others' norms are float32
@@ -241,7 +237,8 @@ class Weighed(Kept):
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
-        self.sampled, self.passed = self._sampled(output), self._passed(output)
+        self.sampled = padded(self._likelihoods, output["completion_ids"])
+        self.passed = self._passed(output)
         return output
 
 

@@ -65,3 +65,12 @@ def weights(trainer):
         for name, parameter in trainer.model.named_parameters()
         if parameter.requires_grad
     }
+
+
+class InFloat64:
+    """trl takes log-probabilities in float32; here they are taken in the model's float64."""
+
+    def _get_per_token_logps_and_entropies(self, model, ids, mask, kept, **_):
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, -kept - 1 : -1].log_softmax(-1)
+        said = logits.gather(2, ids[:, -kept:, None])[..., 0]
+        return said, -(logits.exp() * logits).sum(-1), None
