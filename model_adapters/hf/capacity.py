@@ -11,6 +11,7 @@ from btrans_eval.population.key_values import cache_in
 
 _SHARE = 0.5
 """Of the free memory, for keys and values: the rest is for what a forward pass needs."""
+_SHARE_OF_PREFIXES = 0.25
 _PROBE = 16
 
 
@@ -34,8 +35,15 @@ def rows_that_fit(model: Any, token: int, length: int, most: int) -> int:
     if not held:  # a state of one size, however long the row
         return most
     of_row = sum(each.nbytes for each in held) / _PROBE * length
-    if model.device.type == "cuda":
-        free = torch.cuda.mem_get_info(model.device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    return max(1, min(most, int(free * _SHARE / of_row)))
+    return max(1, min(most, int(_free(model.device) * _SHARE / of_row)))
+
+
+def bytes_for_prefixes(device: torch.device) -> int:
+    """How much keys and values of shared beginnings may take."""
+    return int(_free(device) * _SHARE_OF_PREFIXES)
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

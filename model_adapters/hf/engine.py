@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
 from btrans_eval.model_adapters import thoughts
+from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.generation import Generation
+from btrans_eval.model_adapters.hf.sharing import Contexts, prefixes_of
 from btrans_eval.population import fingerprint
 from btrans_eval.population.population import Population
 
@@ -39,6 +41,7 @@ class HFEngine:
         self._member: int | None = None
         self.generation = Generation(lm, self.row_limit)
         self._starts: dict[tuple[int, ...], set[int]] = {}
+        self._contexts: Contexts | None = None
 
     @property
     def name(self) -> str:
@@ -50,6 +53,7 @@ class HFEngine:
 
     def become(self, population: Population, config: PopulationConfig) -> None:
         self._population = population
+        self._reads_once = config.batching == "refill" and not population.is_stock
         self.generation.become(population, config)
         # continuations that share a row have different contexts
         self._lm.logits_cache = self._may_share_rows and config.noise_from == "prompt"
@@ -104,14 +108,30 @@ class HFEngine:
         try:
             yield
         finally:
-            self._member = outer
+            self._member, self._contexts = outer, None
 
-    def rows_bound(self, rows: torch.Tensor) -> Any:
-        """A context in which the rows of a model call, shape (rows, tokens), are answered."""
+    def logits(self, rows: torch.Tensor, whole: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """What a model call, shape (rows, tokens), says to its last tokens: those that are asked.
+
+        Args:
+            whole: says it to all of them; bound to the member whose turn it is.
+        """
         if self._member is None:
-            return nullcontext()
-        members = [self._member] * rows.shape[0]
-        return self._population.members(members, self._first_noisy(rows.tolist()))
+            return whole()
+        fed = rows.tolist()
+        members, starts = [self._member] * len(fed), self._first_noisy(fed)
+        read = None
+        if self._contexts is not None:
+            are_alike = self._population.noise_from == "generation"
+            reader = None if are_alike else self._member
+            read = self._contexts.read([_unpadded(row) for row in fed], reader)
+        if read is None:
+            with self._population.members(members, starts):
+                return whole()
+        new = [row[read.get_seq_length() :] for row in fed]
+        with torch.no_grad(), self.generation.bound(members, starts):
+            name = str(self.generation.growing_cache())
+            return passes.logits(self._lm.model, name, new, [0] * len(new), read, last=0)
 
     def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:
         self._starts = self._starts_of(requests)
@@ -131,32 +151,58 @@ class HFEngine:
         def longest(group: list[int]) -> Tokens:
             return requests[max(group, key=lambda index: len(requests[index][2]))]
 
-        def longest_first(group: list[int]) -> tuple[int, tuple[int, ...]]:
-            _, context, continuation = longest(group)
-            return -len(context + continuation), tuple(context + continuation)
+        def row_of(group: list[int]) -> tuple[int, ...]:
+            return self._fed(*longest(group)[1:])[0]
 
+        def longest_first(group: list[int]) -> Any:
+            _, context, continuation = longest(group)
+            row = tuple(context + continuation)
+            turn = () if contexts is None else contexts.turn(row_of(group))
+            return *turn, -len(row), row
+
+        contexts = self._contexts = self._shared(list(map(longest, groups)))
         rows: list[Tokens] = []
 
         def found(place: int, ordered: Sequence[list[int]]) -> int:
             rows.extend(map(longest, ordered) if not rows else ())  # asked of every group
             return int(self._lm._batch_scheduler(place, rows))
 
-        plan = Collator(groups, sort_fn=longest_first)
         size = size if self._lm.batch_size == "auto" else int(self._lm.batch_size)
-        if size:
-            return list(plan.get_batched(n=size))
+        if size:  # a row that shares nothing would have its whole batch read whole
+            parts: dict[bool, list[list[int]]] = {True: [], False: []}
+            for group in groups:
+                parts[contexts is not None and contexts.turn(row_of(group))[1] != ()].append(group)
+            plans = [Collator(part, sort_fn=longest_first) for part in parts.values() if part]
+            return [batch for plan in plans for batch in plan.get_batched(n=size)]
+        plan = Collator(groups, sort_fn=longest_first)
         # found for these requests, as the harness does, and once for all members
         asked = task, max(len(row[1] + row[2]) for row in requests)
         self._lm.batch_sizes = self._batch_sizes.setdefault(asked, {})
         return list(plan.get_batched(batch_fn=found))
 
+    def _shared(self, requests: Sequence[Tokens]) -> Contexts | None:
+        """What contexts begin with alike; None where each row is read whole."""
+        cache = self.generation.growing_cache() if self._reads_once else None
+        if cache is None or self._member is None or self.row_limit.most is not None:
+            return None
+        fed = [self._fed(context, continuation) for _, context, continuation in requests]
+        # one by one: what is read does not depend on what was stored before
+        held = prefixes_of(self._lm.model, cache, self.generation.bound, 1)
+        return Contexts([row for row, _ in fed], [start for _, start in fed], held)
+
+    def _fed(
+        self, context: Sequence[int], continuation: Sequence[int]
+    ) -> tuple[tuple[int, ...], int]:
+        """A row without padding, and the index of the last token of its context."""
+        fed = [*context, *continuation][-(self.context + 1) :][:-1]
+        return _unpadded(fed), max(len(fed) - len(continuation), 0)
+
     def _starts_of(self, requests: Sequence[Tokens]) -> dict[tuple[int, ...], set[int]]:
         """By row as it is fed: the index of the last context token of requests that feed it."""
         starts: dict[tuple[int, ...], set[int]] = {}
         for _, context, continuation in requests:
-            fed = (context + continuation)[-(self.context + 1) :][:-1]
-            start = max(len(fed) - len(continuation), 0)
-            starts.setdefault(_unpadded(fed), set()).add(start)
+            row, start = self._fed(context, continuation)
+            starts.setdefault(row, set()).add(start)
         return starts
 
     def _first_noisy(self, rows: Sequence[Sequence[int]]) -> list[int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from btrans_eval.model_adapters.hf.capacity import rows_that_fit
 from btrans_eval.model_adapters.hf.ending import Ending
 from btrans_eval.model_adapters.hf.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
 from btrans_eval.model_adapters.hf.sampling import RowByRow
+from btrans_eval.model_adapters.hf.sharing import prefixes_of, share
 from btrans_eval.model_adapters.hf.stopping import AllDone, StockUntil
 from btrans_eval.population.population import Population
 from btrans_eval.population.streams import Stream
@@ -53,6 +54,7 @@ class Generation:
     def become(self, population: Population, config: PopulationConfig) -> None:
         """From now on, rows are answered by this population's members."""
         self._population, self._is_refilled = population, config.batching == "refill"
+        self._reads_once = self._is_refilled and not population.is_stock
 
     # ------------------------------------------------------------- what is asked
     def arguments(self, request: Any) -> dict[str, Any]:
@@ -156,6 +158,11 @@ class Generation:
                 logger.warning("batching: static for %s, because %s", request.task_name, found)
         return self._prepared[name]
 
+    def growing_cache(self) -> str | None:
+        """What the model calls its cache, if what was read can be kept there; else None."""
+        found = self._look(1, {"do_sample": False})
+        return found.cache_argument if isinstance(found, Prepared) else None
+
     def _look(self, limit: int, arguments: dict[str, Any]) -> Prepared | Unfit:
         adapter = getattr(self._lm.model, "active_peft_config", None)
         if getattr(adapter, "is_prompt_learning", False):
@@ -202,22 +209,34 @@ class Generation:
             return Text(place, row.member, prompts[id(question)], stream, ending.watch())
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
-            batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit)
-            for group in batch.run([text(place, row) for place, row in enumerate(rows)]):
+            texts = [text(place, row) for place, row in enumerate(rows)]
+            held = None
+            if self._reads_once and self._row_limit.most is None:
+                if share(texts, self._population.noise_from == "generation"):
+                    held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
+            batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit, held)
+            for group in batch.run(texts):
                 yield [(each.place, ending.response(each.tokens)) for each in group]
 
         most = self.rows_at_once(request)
         yield from self._row_limit.flow(rows, most, start, request.task_name)
 
+    def _bind(self, texts: Sequence[Text]) -> AbstractContextManager[None]:
+        """Row i of the batch is answered by text i's member."""
+        members = [text.member for text in texts]
+        return self.bound(members, [len(text.prompt) - 1 for text in texts])
+
     @contextmanager
-    def _bind(self, texts: Sequence[Text]) -> Iterator[None]:
-        """Row i of the batch is answered by text i's member, in the precision of `hf`."""
-        starts = None
-        if self._population.noise_from == "generation":
-            starts = [len(text.prompt) - 1 for text in texts]
+    def bound(self, members: Sequence[int], starts: Sequence[int] | None) -> Iterator[None]:
+        """Rows are answered by these members, in the precision of `hf`.
+
+        Args:
+            starts: where each one's noise begins, if that is with generation.
+        """
+        is_late = self._population.noise_from == "generation"
         precision = self._lm.mixed_precision_dtype
         with (
-            self._population.members([text.member for text in texts], starts),
+            self._population.members(members, starts if is_late else None),
             torch.autocast(self._lm.device.type, dtype=precision, enabled=precision is not None),
         ):
             yield

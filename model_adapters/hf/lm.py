@@ -133,9 +133,8 @@ class BTransHF(HFLM):
         return self.runner.score_tokens(requests, disable_tqdm, override_bs)
 
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        with self.engine.rows_bound(inps):
-            logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
-        return logits
+        model_call = super()._model_call
+        return self.engine.logits(inps, lambda: model_call(inps, *args, **kwargs))
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
         with self.engine.answering(None):  # the search runs the model as it is

@@ -19,6 +19,8 @@ from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 from transformers.generation.configuration_utils import GenerationMode
 
+from btrans_eval.model_adapters.hf import passes
+from btrans_eval.model_adapters.hf.prefixes import Key, Prefixes
 from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, on, process
 from btrans_eval.model_adapters.hf.slots import Slots
 from btrans_eval.population.key_values import cache_argument, cache_in
@@ -38,6 +40,7 @@ class Text:
         place: its number among the texts that are asked for.
         member: who answers.
         prompt: token ids, at least one.
+        beginning: what other prompts begin with as well, not all of it, under which member.
         stream: where tokens are drawn from; None: greedy.
         is_done: whether the response ends with these tokens.
         tokens: what was generated so far.
@@ -48,6 +51,7 @@ class Text:
     prompt: list[int]
     stream: Stream | None
     is_done: Callable[[list[int]], bool]
+    beginning: Key = (None, ())
     tokens: list[int] = field(default_factory=list)
 
     @property
@@ -128,6 +132,7 @@ class Refill:
         bind: a context in which row i of the batch is answered by the i-th text's member.
         places: rows at most.
         limit: new tokens of a text at most.
+        prefixes: beginnings that prompts share; None: each prompt is read whole.
     """
 
     def __init__(
@@ -137,9 +142,11 @@ class Refill:
         bind: Callable[[Sequence[Text]], AbstractContextManager[None]],
         places: int,
         limit: int,
+        prefixes: Prefixes | None,
     ) -> None:
         self._model, self._prepared, self._bind = model, prepared, bind
         self._places, self._limit = places, limit
+        self._prefixes = prefixes
         self._rows: list[Text] = []
         self._free: set[int] = set()  # places whose text is finished; their rows go on unread
         self._slots = Slots(0)
@@ -170,10 +177,13 @@ class Refill:
         """Read prompts into free places; each gets its first token."""
         longest = max(text.length for text in texts)
         padding = [longest - text.length for text in texts]
-        tokens = [[0] * pad + text.prompt for pad, text in zip(padding, texts, strict=True)]
-        cache = DynamicCache()
+        cache = self._begun(texts)
+        held = cache.get_seq_length()
+        tokens = [
+            ([0] * pad + text.prompt)[held:] for pad, text in zip(padding, texts, strict=True)
+        ]
         with self._bind(texts):
-            scores = self._forward(tokens, padding, cache)
+            scores = self._scores(tokens, padding, cache)
             self._append(texts, scores)
         if not self._rows:
             self._rows = texts
@@ -186,6 +196,15 @@ class Refill:
         self._free -= set(places)
         self._forget()
 
+    def _begun(self, texts: Sequence[Text]) -> DynamicCache:
+        """A cache of what is not read again of the prompts: all but as many last tokens of each."""
+        rest = max(text.length - len(text.beginning[1]) for text in texts)
+        rows = [(text.beginning, max(text.length - rest, 0)) for text in texts]
+        begun = None
+        if self._prefixes is not None and any(tokens for _, tokens in rows):
+            begun = self._prefixes.cache(rows)
+        return DynamicCache() if begun is None else begun
+
     def _step(self) -> None:
         """One more token for every row."""
         held = self._slots.length + 1
@@ -193,29 +212,13 @@ class Refill:
             held - (1 if place in self._free else row.length)
             for place, row in enumerate(self._rows)
         ]
-        scores = self._forward([row.tokens[-1:] for row in self._rows], padding, self._slots.cache)
+        scores = self._scores([row.tokens[-1:] for row in self._rows], padding, self._slots.cache)
         self._append(self._rows, scores)
 
-    def _forward(self, new: list[list[int]], padding: list[int], cache: Any) -> Tensor:
-        """Scores after the last of the new tokens, float32, shape (rows, vocabulary).
-
-        Args:
-            new: tokens that the cache does not hold yet, of every row equally many.
-            padding: how many places at the beginning of each row are nobody's.
-        """
-        held = cache.get_seq_length() + len(new[0])
-        device = self._model.device
-        place = torch.arange(held, device=device)[None] - on(device, padding)[:, None]
-        output = self._model(
-            input_ids=on(device, new),
-            attention_mask=(place >= 0).long(),
-            position_ids=place.clamp(min=0)[:, -len(new[0]) :],
-            use_cache=True,
-            logits_to_keep=1,
-            **{self._prepared.cache_argument: cache},
-        )
-        logits: Tensor = output.logits
-        return logits[:, -1].float()
+    def _scores(self, new: list[list[int]], padding: list[int], cache: Any) -> Tensor:
+        """Scores after the last of the new tokens, float32, shape (rows, vocabulary)."""
+        name = self._prepared.cache_argument
+        return passes.logits(self._model, name, new, padding, cache)[:, -1].float()
 
     def _append(self, rows: Sequence[Text], scores: Tensor) -> None:
         """The next token of each row; a row in a free place goes on with its last one."""
