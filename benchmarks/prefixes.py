@@ -5,7 +5,8 @@
 SmolLM2-135M-Instruct in float32, MMLU-Pro rows of one subject, behind its five examples for that.
 Loglikelihoods of ten letters under 8 members, against the same with `batching=static`, which reads
 every prompt whole, and against stock `hf` asked 8 times; generation of 64 tokens behind five
-examples, and behind none. Ratios of seconds come pair by pair from one run, medians and ranges over the pairs.
+examples, and behind none. Ratios of seconds come pair by pair from one run, medians and ranges over
+the pairs.
 """
 
 from __future__ import annotations
