@@ -14,6 +14,8 @@ from itertools import accumulate
 from torch import Tensor
 from transformers import DynamicCache
 
+from btrans_eval.model_adapters.hf.slots import contents
+
 LEAST = 128
 """Tokens of a beginning that is worth a pass of its own."""
 
@@ -125,11 +127,12 @@ class Prefixes:
         return [key for key in found if key not in self._held]
 
     def _keep(self, keys: Sequence[Key], read: DynamicCache) -> None:
+        whole = [*contents(read)]
         for row, key in enumerate(keys):
             tokens = len(key[1])
             layers = [
-                (each.keys[row, :, -tokens:].clone(), each.values[row, :, -tokens:].clone())
-                for each in read.layers
+                (states[row, :, -tokens:].clone(), values[row, :, -tokens:].clone())
+                for states, values in whole
             ]
             self._held[key] = layers
             self._bytes += _size(layers)

@@ -161,11 +161,17 @@ class Slots:
             layer.forget(tokens)
 
 
-def _taken(prefilled: DynamicCache) -> Iterator[tuple[Tensor, Tensor]]:
-    """Keys and values of each layer, which is emptied then: the whole is never held twice."""
-    for layer in prefilled.layers:
+def contents(cache: DynamicCache) -> Iterator[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer, (rows, heads, tokens, width)."""
+    for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
             raise RuntimeError("a layer holds nothing yet")
         yield keys, values
+
+
+def _taken(prefilled: DynamicCache) -> Iterator[tuple[Tensor, Tensor]]:
+    """The contents, of which each layer is emptied then: the whole is never held twice."""
+    for layer, held in zip(prefilled.layers, contents(prefilled), strict=True):
+        yield held
         layer.reset()
