@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import models
@@ -129,11 +132,14 @@ def place(tmp_path_factory):
     return folder
 
 
+def arguments(place: Path, output: Path) -> list[str]:
+    model = f"pretrained={place / 'model'},device=cpu,sigma=0.2"
+    given = {"model_args": model, "text": place / "text", "output": output, "steps": 60, "rows": 4}
+    return ["fit", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
+
+
 def command(place: Path, output: Path, *more: str) -> None:
-    cli.main(
-        ["fit", "--model_args", f"pretrained={place / 'model'},device=cpu,sigma=0.2", "--text",
-         str(place / "text"), "--output", str(output), "--steps", "60", "--rows", "4", *more]
-    )  # fmt: skip
+    cli.main([*arguments(place, output), *more])
 
 
 def test_a_fit_says_more_likely_text_and_is_a_prior(place, tmp_path, capsys):
@@ -170,6 +176,49 @@ def test_a_stopped_fit_goes_on_and_ends_the_same(place, tmp_path, monkeypatch):
     command(place, stopped)
     assert took == [*range(1, 42), *range(26, 61)]
     assert stopped.read_bytes() == whole.read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from btrans_eval import cli
+from btrans_eval.calibration.posterior import Posterior
+
+where, arguments = sys.argv[1], sys.argv[2:]
+kept, save = Posterior.fit, torch.save
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def cut(self, *args):
+    for line in kept(self, *args):
+        yield line
+        if where == "between" and line["step"] == 33:
+            kill()
+
+def half(found, path):
+    save(found, path)
+    if where == "saving" and found["posterior"]["step"] == 50:
+        with open(path, "r+b") as file:
+            file.truncate(1000)
+        kill()
+
+Posterior.fit, torch.save = cut, half
+cli.main(arguments)
+"""
+
+
+def test_a_killed_fit_goes_on_and_ends_the_same(place, tmp_path):
+    """SIGKILL between two steps, then while what was fitted is written, then the same command."""
+    whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    command(place, whole)
+    for where in ("between", "saving"):
+        given = [*arguments(place, killed)]
+        run = subprocess.run([sys.executable, "-c", KILLED, where, *given], capture_output=True)
+        assert run.returncode == -signal.SIGKILL, run.stderr.decode()[-2000:]
+        assert not killed.exists()
+    command(place, killed)
+    assert killed.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize(
