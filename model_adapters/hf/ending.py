@@ -81,9 +81,9 @@ class Ending:
         """
         if token not in self._completing:
             lasts = {text[-1] for text in (*self.until, self.end_text) if text}
-            said = self.decode([token], False)
-            # alone a token may be part of a character, or lose the space that it stands for
-            unsure = not said or "\ufffd" in said or any(last.isspace() for last in lasts)
+            # twice: alone it may lose the space that it stands for, where a text begins or ends
+            said = self.decode([token, token], False)
+            unsure = not said or "\ufffd" in said  # part of a character
             self._completing[token] = unsure or not lasts.isdisjoint(said)
         return self._completing[token]
 

@@ -226,7 +226,7 @@ class Refill:
             live = [place for place in range(len(rows)) if place not in self._free]
             rows, scores = [rows[place] for place in live], scores[on(scores.device, live)]
         scores = process(
-            self._prepared.processors, [row.prompt + row.tokens for row in rows], scores
+            self._prepared.processors, lambda: [row.prompt + row.tokens for row in rows], scores
         )
         streams = [row.stream for row in rows]
         chosen = choose(scores, streams, [len(row.tokens) for row in rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,14 +27,14 @@ OF_HISTORY = (RepetitionPenaltyLogitsProcessor,)
 
 
 def process(
-    processors: LogitsProcessorList, histories: Sequence[list[int]], scores: Tensor
+    processors: LogitsProcessorList, histories: Callable[[], Sequence[list[int]]], scores: Tensor
 ) -> Tensor:
     """Apply processors of transformers to rows of different lengths.
 
     Args:
         processors: of the kinds in OF_SCORES, which look at the scores only, or OF_HISTORY.
-        histories: prompt and response so far of each row, without padding: to a processor a
-            padding token would be one that was said.
+        histories: gives prompt and response so far of each row, without padding: to a processor
+            a padding token would be one that was said. Asked only where one looks at them.
         scores: float32, shape (rows, vocabulary).
     """
     for processor in processors:
@@ -45,7 +45,7 @@ def process(
             alone = RepetitionPenaltyLogitsProcessor(processor.penalty)  # of one row, unpadded
             each = [
                 alone(torch.tensor([history], device=scores.device), scores[row : row + 1])
-                for row, history in enumerate(histories)
+                for row, history in enumerate(histories())
             ]
             scores = torch.cat(each)
     return scores
@@ -181,7 +181,7 @@ class _Unpadded(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         rows = input_ids.tolist()
         said = [row[start:] for start, row in zip(self._padding, rows, strict=True)]
-        return process(self._processors, said, scores)
+        return process(self._processors, lambda: said, scores)
 
 
 class Draw(LogitsProcessor):
