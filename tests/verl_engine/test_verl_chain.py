@@ -42,6 +42,7 @@ def config(**given):
                 },
                 "model": {"override_config": {"btrans": "sigma=0.3,seed=5"}},
             },
+            "algorithm": {"rollout_correction": {"bypass_mode": False}},
             "data": {"train_batch_size": len(PROMPTS)},
             "reward": {"num_workers": 1},
             "trainer": {"v1": {"trainer_mode": "sync"}},
@@ -204,10 +205,22 @@ def test_a_step_more_than_once_is_refused(folder, monkeypatch):
         rolled_out(folder, monkeypatch, prompts(step=1), prompts(step=1))
 
 
+def test_groups_of_a_size_of_their_own_are_refused(folder, monkeypatch):
+    batch = prompts(step=1)
+    batch["__rollout_n__"] = torch.tensor([2, 3, 4])
+    with pytest.raises(UserError, match="__rollout_n__: rows must not have it"):
+        rolled_out(folder, monkeypatch, batch)
+
+
 @pytest.mark.parametrize(
     "kind, given, says",
     [
         (NumberedAgentLoopManager, {"trainer__v1__trainer_mode": "colocate_async"}, "must be sync"),
+        (
+            NumberedAgentLoopManager,
+            {"algorithm__rollout_correction__bypass_mode": True},
+            "bypass_mode: must be False with members",
+        ),
         (VoteRewardManager, {"reward__num_workers": 8}, "reward.num_workers: must be 1 with votes"),
         (VoteRewardManager, {"data__train_batch_size": 512}, "must be at most 1000 with votes"),
     ],

@@ -11,6 +11,7 @@ pytest.importorskip("verl", reason="verl is not installed (make test-verl has it
 import tiny_checkpoint
 import torch
 import transformers
+from accelerate import init_empty_weights
 from tensordict import NonTensorStack
 from verl.workers.engine import EngineRegistry, FSDPEngine, FSDPEngineWithLMHead
 from verl.workers.engine.fsdp import transformer_impl
@@ -245,3 +246,17 @@ def test_fsdp_of_the_first_kind_takes_no_cpu(folder):
     """So that strategy=fsdp was not run here; where this changes it can be."""
     with pytest.raises(ValueError, match="requires them to be on GPU"):
         engine_of(folder, strategy="fsdp")
+
+
+def test_other_processes_find_the_norms_though_they_have_no_weights(folder, engine, monkeypatch):
+    """verl loads them in the first process of a group alone, and the others hold shapes."""
+    monkeypatch.setattr(
+        transformer_impl, "get_init_weight_context_manager", lambda **given: init_empty_weights
+    )
+    other = engine_of(folder, is_loaded=False)
+    module = other._build_module()
+    assert all(parameter.is_meta for parameter in module.parameters())
+    names = [layer.name for layer in engine.population.layers]
+    assert [layer.name for layer in other.population.layers] == names and len(names) == 5
+    for place in range(5):
+        assert (other.population.shift(3, place) == engine.population.shift(3, place)).all()

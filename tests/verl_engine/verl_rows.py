@@ -13,7 +13,7 @@ FLOAT32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"
 
 
 def engine_of(folder, btrans="sigma=0.3,seed=5", strategy="fsdp2", forward_only=False, model=None,
-              overrides=None, **given):  # fmt: skip
+              overrides=None, is_loaded=True, **given):  # fmt: skip
     """One by verl's registry, its model loaded."""
     overrides = {"attn_implementation": "sdpa", "btrans": btrans, **(overrides or {})}
     model_config = HFModelConfig(
@@ -28,7 +28,8 @@ def engine_of(folder, btrans="sigma=0.3,seed=5", strategy="fsdp2", forward_only=
         optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=4),
         checkpoint_config=CheckpointConfig(),
     )  # fmt: skip
-    made.initialize()
+    if is_loaded:
+        made.initialize()
     return made
 
 

@@ -25,7 +25,8 @@ class NumberedAgentLoopManager(AgentLoopManagerTQ):
     verl stores a prompt's fields with every one of its rollouts, beside their ``session_id``.
 
     Raises:
-        UserError: if the trainer is asynchronous, or settings are not as they must be.
+        UserError: if the trainer is asynchronous, if prompts have groups of their own size, or if
+            settings are not as they must be.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,6 +39,12 @@ class NumberedAgentLoopManager(AgentLoopManagerTQ):
             )
         overrides = self.config.actor_rollout_ref.model.override_config
         settings = parse(overrides.get("btrans"))
+        if settings.check_every and self.config.algorithm.rollout_correction.bypass_mode:
+            raise UserError(
+                "algorithm.rollout_correction.bypass_mode: must be False with members, got True: "
+                "nothing would be computed again, so that an update under other noise than its "
+                "rollouts had would pass unseen; or set check_every=0 in override_config.btrans"
+            )
         self._numbers = PromptNumbers(
             int(self.config.data.train_batch_size),
             int(self.config.actor_rollout_ref.rollout.n),
@@ -47,6 +54,11 @@ class NumberedAgentLoopManager(AgentLoopManagerTQ):
     def generate_sequences(self, prompts: Any) -> None:
         """Ask for the rollouts of prompts, a ``TensorDict``."""
         if "validate" not in prompts.keys() or not prompts["validate"]:
+            if "__rollout_n__" in prompts.keys():
+                raise UserError(
+                    "__rollout_n__: rows must not have it with members, whose numbers go by "
+                    "actor_rollout_ref.rollout.n; leave it out of the data"
+                )
             firsts = self._numbers.first(int(prompts["global_steps"]), len(prompts))
             prompts[FIRST] = torch.tensor(firsts)
             prompts[VOTES] = torch.full((len(prompts),), self._numbers.group)
