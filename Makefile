@@ -10,7 +10,7 @@ WORKERS ?= 2
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo train-demo check test test-vllm clean
+.PHONY: demo train-demo check test test-vllm test-verl clean
 
 $(BIN)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,5 +57,21 @@ $(BIN_VLLM)/installed: pyproject.toml tests/vllm_engine/requirements.py
 test-vllm: $(BIN_VLLM)/installed
 	$(BIN_VLLM)/python -m pytest -q tests/vllm_engine
 
+# verl's own engine on a CPU, in an environment of its own: it wants an older transformers. Not part of
+# CI's run.
+VENV_VERL ?= .venv-verl
+BIN_VERL := $(VENV_VERL)/bin
+
+$(BIN_VERL)/installed: pyproject.toml tests/verl_engine/requirements.py
+	$(PYTHON) -m venv $(VENV_VERL)
+	$(BIN_VERL)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)' packaging
+	$(BIN_VERL)/pip install --quiet --no-deps verl==0.9.1
+	$(BIN_VERL)/python tests/verl_engine/requirements.py > $(VENV_VERL)/requirements.txt
+	$(BIN_VERL)/pip install --quiet -r $(VENV_VERL)/requirements.txt -e '.[test]'
+	touch $@
+
+test-verl: $(BIN_VERL)/installed
+	OMP_NUM_THREADS=1 $(BIN_VERL)/python -m pytest -q tests/verl_engine
+
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) build *.egg-info out
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_VERL) build *.egg-info out

@@ -125,15 +125,19 @@ def per_packed_row(
         axis: which dimension of the layer's output runs over tokens.
     """
     tokens = sum(lengths)
-    spread = shifts.repeat_interleave(torch.tensor(lengths), dim=0)  # (tokens, width)
-    ready: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+    ready: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
-    def shift(output: Tensor) -> Tensor:
+    def spread(output: Tensor) -> Tensor:
+        """Shape (tokens, width); made at every call, since kept for each layer it is much."""
         place = (output.device, output.dtype)
         if place not in ready:
-            ready[place] = spread.to(*place)
+            ready[place] = shifts.to(*place), torch.tensor(lengths, device=output.device)
+        rows, repeats = ready[place]
+        return rows.repeat_interleave(repeats, dim=0, output_size=tokens)
+
+    def shift(output: Tensor) -> Tensor:
         if layer.is_flat and output.shape[0] % tokens == 0:
-            return ready[place].repeat_interleave(output.shape[0] // tokens, dim=0)
+            return spread(output).repeat_interleave(output.shape[0] // tokens, dim=0)
         if layer.is_flat or output.shape[0] != 1 or output.shape[axis] != tokens:
             raise UserError(
                 f"packed: the rows have {tokens} tokens in all, but {layer.name} was given "
@@ -141,6 +145,6 @@ def per_packed_row(
             )
         shape = [1] * (output.ndim - 1) + [layer.width]
         shape[axis] = tokens
-        return ready[place].view(shape)
+        return spread(output).view(shape)
 
     return shift
