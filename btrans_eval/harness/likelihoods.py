@@ -149,8 +149,9 @@ class Likelihoods:
             )
             with bar as progress, self._engine.answering(self._member):
                 for batch in self._engine.batches(requests, groups, self._task, size):
-                    # as many rows whoever they are of
-                    count = max(1, len(batch) // len(known))
+                    count = len(batch)
+                    if len(known) > 1:  # as many rows, whoever they are of
+                        count = max(1, self._engine.rows_at_once(None) // len(known))
                     for start in range(0, len(batch), count):
                         piece = batch[start : start + count]
                         self._score(piece, requests, places, known, progress)

@@ -15,14 +15,15 @@ wrapped, and that is all that is private here:
   which returns that order as ``req_ids``, with ``num_scheduled_tokens``.
 
 Both are given vLLM's ``SchedulerOutput``. Another runner, or a method that is missing or has other
-parameters, is told by `Layout.tap`; an attribute that is missing stands in `Layout.faults` in the
-trial at the start (`trial`), which also finds out where one has come to mean something else.
+parameters, is told by `Layout.tap`; an attribute that is missing stands in `Trial.faults` after the
+trial at the start (`trial.py`), which also finds out where one has come to mean something else.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,26 @@ def biases(output: Any, table: Tensor, rows: Tensor) -> Tensor:
     return found.view(found.shape[0], *[1] * (first.ndim - 2), found.shape[1])
 
 
+@dataclass
+class Trial:
+    """What was seen in a trial.
+
+    Attributes:
+        faults: what went wrong.
+        read: how many prompts have been read in one step.
+        written: how many responses have been continued in one step.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    read: int = 0
+    written: int = 0
+
+    def note(self, step: Sequence[tuple[int, int]]) -> None:
+        """See the table's row and the tokens of each request of a step."""
+        self.read = max(self.read, sum(count > 1 for _, count in step))
+        self.written = max(self.written, sum(count == 1 for _, count in step))
+
+
 class Layout:
     """Keeps the buffer of row numbers as vLLM lays out the tokens of each step.
 
@@ -92,8 +113,8 @@ class Layout:
         self._of_request: dict[str, str] = {}
         self._is_mixed = False
         self._filled = 0
-        self.faults: list[str] | None = None
-        """What went wrong while this is tried; None: what goes wrong is raised."""
+        self.trial: Trial | None = None
+        """While this is tried; else what goes wrong is raised."""
 
     def tap(self, runner: Any) -> str:
         """Follow a model runner from now on.
@@ -145,9 +166,9 @@ class Layout:
         try:
             self._fill(list(self._wanted(runner, scheduler_output, prepared)))
         except Exception as error:
-            if self.faults is None:
+            if self.trial is None:
                 raise
-            self.faults.append(f"{type(error).__name__}: {error}")
+            self.trial.faults.append(f"{type(error).__name__}: {error}")
 
     def _wanted(
         self, runner: Any, scheduler_output: Any, prepared: Any
@@ -171,6 +192,8 @@ class Layout:
 
     def _fill(self, wanted: list[tuple[int, int]]) -> None:
         assert self._rows is not None
+        if self.trial is not None:
+            self.trial.note(wanted)
         taken = np.array([row for row, _ in wanted], dtype=np.int32)
         each = torch.from_numpy(taken.repeat([count for _, count in wanted]))
         if self._rows.is_cuda:

@@ -115,10 +115,13 @@ class Noise:
             by member, its salt as of `hold`, which is also the key of its requests.
 
         Raises:
-            RuntimeError: if a request is still running, and tables have to change.
+            RuntimeError: if a request is still running, and tables have to change; or if they do
+                not hold as many.
         """
         salts = {member: _salt(population, member) for member in members}
         owners = {salt: member for member, salt in salts.items() if salt != NOBODY}
+        if len(owners) > self.tables.slots:
+            raise RuntimeError(f"tables hold {self.tables.slots} members, not {len(owners)}")
         missing = sorted(owners.keys() - self.tables.held)
         if missing or self._held is not _SHARED:
             self.show({salt: self._shifts(population, owners[salt]) for salt in missing}, owners)

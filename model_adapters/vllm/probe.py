@@ -8,7 +8,7 @@ from typing import Any
 
 from vllm import SamplingParams, TokensPrompt
 
-from btrans_eval.model_adapters.vllm.replicas import Engines
+from btrans_eval.model_adapters.vllm.replicas import Engines, OneEngine
 from btrans_eval.model_adapters.vllm.tables import name
 
 _LENGTH = 16
@@ -37,38 +37,47 @@ class Probe:
             prompts: by default one, of `tokens`.
         """
         asked = prompts or [self.tokens()]
-        outputs = self.ask(asked, [None] * len(asked), {"prompt_logprobs": 1})
-        return [read_logprobs(output) for output in outputs]
+        return [read_logprobs(output) for output in self.ask(asked, {"prompt_logprobs": 1})]
 
     def generate(self) -> tuple[list[int], list[float]]:
         """The probe with tokens that vLLM adds to it, and the log likelihoods of these."""
-        (output,) = self.ask([self.tokens()], [None], {"logprobs": 1, "max_tokens": _LENGTH})
+        (output,) = self.ask([self.tokens()], {"logprobs": 1, "max_tokens": _LENGTH})
         return [*self.tokens(), *output.outputs[0].token_ids], new_logprobs(output)
 
-    def ask(
-        self,
-        prompts: Sequence[Sequence[int]],
-        keys: Sequence[str | None],
-        parameters: Mapping[str, Any],
-    ) -> list[Any]:
-        """vLLM's outputs, from an empty cache, in one batch.
+    def ask(self, prompts: Sequence[Sequence[int]], parameters: Mapping[str, Any]) -> list[Any]:
+        """vLLM's outputs, from an empty cache, of whoever's turn it is.
 
         Args:
             prompts: tokens of each.
-            keys: of who answers, in turn; None: whose turn it is, or the model itself.
             parameters: for vLLM, beside that nothing is sampled.
         """
         self._engines.forget()
-        usual = {"temperature": 0, "max_tokens": 1, "ignore_eos": True}
+        asked = [TokensPrompt(prompt_token_ids=list(each)) for each in prompts]
+        return self._engines.generate(asked, [_greedy(parameters) for _ in asked], None)
+
+    def ask_members(
+        self, prompts: Mapping[str, Sequence[int]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """vLLM's outputs, from an empty cache, of members that share each step.
+
+        Args:
+            prompts: tokens of each, by the key of who answers.
+            parameters: as of `ask`.
+        """
+        assert isinstance(self._engines, OneEngine)  # members of several take turns
+        self._engines.forget()
         asked, given = [], []
-        for tokens, key in zip(prompts, keys, strict=True):
-            own = SamplingParams(**{**usual, **parameters})
-            asked.append(TokensPrompt(prompt_token_ids=list(tokens)))
-            if key is not None:
-                asked[-1]["cache_salt"] = key
-                name(own, key)
-            given.append(own)
-        return self._engines.generate(asked, given, None)
+        for key, tokens in prompts.items():
+            asked.append(TokensPrompt(prompt_token_ids=list(tokens), cache_salt=key))
+            given.append(_greedy(parameters))
+            name(given[-1], key)
+        outputs = self._engines.generate_together(asked, given)
+        return dict(zip(prompts, outputs, strict=True))
+
+
+def _greedy(parameters: Mapping[str, Any]) -> SamplingParams:
+    usual = {"temperature": 0, "max_tokens": 1, "ignore_eos": True}
+    return SamplingParams(**{**usual, **parameters})
 
 
 def read_logprobs(output: Any) -> list[float]:

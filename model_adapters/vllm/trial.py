@@ -45,7 +45,7 @@ class Sharing:
         self._tried: set[str] = set()
         self._refuse(config)
         # who has asked for it needs no reason
-        self._is_told = config.scheduling == "member" or setup.is_stock(config)
+        self._is_told = config.scheduling == "member"
         self._tell()
 
     def settle(self, noise: Noise, config: PopulationConfig, layers: Sequence[NormLayer]) -> None:
@@ -66,7 +66,7 @@ class Sharing:
             if new and self.reason is None:
                 width = sum(layer.width for layer in layers)
                 logger.info(
-                    "scheduling: mixed; tables for %d members take %.1f MiB of each GPU",
+                    "scheduling: mixed; tables for %d members take %.1f MiB of the model's memory",
                     noise.tables.slots, noise.tables.slots * width * 4 / 2**20,
                 )  # fmt: skip
         self._refuse(config)
@@ -90,6 +90,8 @@ def _forbidden(
     config: PopulationConfig, others: Mapping[str, Any], model_config: Any
 ) -> str | None:
     """Why members cannot share batches of an engine that is not started yet; None: they may."""
+    if setup.is_stock(config):
+        return None  # all members are the model itself
     if config.scheduling == "member":
         return "vLLM was started with scheduling=member"
     for name in ("data", "tensor", "pipeline", "prefill_context", "decode_context"):
@@ -148,15 +150,17 @@ def _together(
     asked = {"prompt_logprobs": 1, "logprobs": 1, "max_tokens": new}
     seen = []  # by member, in each order
     noise.show(dict(zip(keys, shifts, strict=True)))
+    noise.engines.tell("btrans_try", True)
     for order in ([0, 1], [1, 0]):
-        outputs = noise.probe.ask([prompts[i] for i in order], [keys[i] for i in order], asked)
-        seen += [(member, *_said(output)) for member, output in zip(order, outputs, strict=True)]
-    workers = noise.engines.tell("btrans_try", True)
-    faults = [fault for each in workers for told in each for fault in told]
-    if faults:
-        return f"vLLM's model runner does not say whose a token is ({faults[0]})"
+        outputs = noise.probe.ask_members({keys[i]: prompts[i] for i in order}, asked)
+        seen += [(member, *_said(outputs[keys[member]])) for member in order]
+        ((told,),) = noise.engines.tell("btrans_try", True)
+        if told["faults"]:
+            return f"vLLM's model runner does not say whose a token is ({told['faults'][0]})"
+        if told["read"] < 2 or (new > 1 and told["written"] < 2):
+            return "two members were not put into one step"
     noise.set(shifts[0])
-    alone = [_said(output) for output in noise.probe.ask(prompts, [None, None], asked)]
+    alone = [_said(output) for output in noise.probe.ask(prompts, asked)]
     read = noise.probe.look(*[tokens for tokens, _ in alone])
     rounding = max(distance(a, said) for a, (_, said) in zip(read, alone, strict=True))
     readings = []  # of what was said in shared batches: by the model itself, and by each member

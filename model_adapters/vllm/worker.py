@@ -14,6 +14,7 @@ file defines for itself.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -176,7 +177,9 @@ class NoisyWorker(WeightReader):
 
     # ------------------------------------------------- where members share batches
     def btrans_tap(self) -> str:
-        """Begin to follow which token is whose; why this cannot be, or nothing if it can."""
+        """Begin to follow which token is whose, once; why this cannot be, or nothing if it can."""
+        if hasattr(self, "btrans_layout"):
+            return ""
         self.btrans_layout = mixing.Layout(self.model_runner.get_model())
         return self.btrans_layout.tap(self.model_runner)
 
@@ -197,11 +200,11 @@ class NoisyWorker(WeightReader):
         """From now on, each request has the noise of its key."""
         self.btrans_layout.mix()
 
-    def btrans_try(self, is_trial: bool) -> list[str]:
-        """What went wrong in the trial that this ends or begins anew; nothing is raised in one."""
-        faults = self.btrans_layout.faults or []
-        self.btrans_layout.faults = [] if is_trial else None
-        return faults
+    def btrans_try(self, goes_on: bool) -> dict[str, Any]:
+        """What was seen in the trial that this ends, or begins anew; nothing is raised in one."""
+        seen = self.btrans_layout.trial or mixing.Trial()
+        self.btrans_layout.trial = mixing.Trial() if goes_on else None
+        return dataclasses.asdict(seen)
 
 
 def _put(places: Mapping[str, Tensor], shifts: Mapping[str, bytes]) -> list[str]:
