@@ -65,17 +65,29 @@ def rows(device: torch.device) -> Tensor:
     return torch.full((tokens * _HEADS,), ONE, dtype=torch.int32, device=device)
 
 
-def biases(output: Any, table: Tensor, rows: Tensor) -> Tensor:
+def tokens_at() -> int:
+    """Which dimension of a layer's output the tokens are in, in the engine that is being built.
+
+    Modules of transformers, which vLLM runs for some models, see a batch of one before it.
+    """
+    config = get_current_vllm_config_or_none()
+    return int(config is not None and config.model_config.using_transformers_backend())
+
+
+def biases(output: Any, table: Tensor, rows: Tensor, at: int = 0) -> Tensor:
     """The bias of each token of a layer's output, in a shape that can be added to it.
 
     Args:
-        output: of a token in each row of the first dimension; or a tuple that begins with it.
+        output: at least two dimensions; or a tuple that begins with it.
         table: float32, shape (rows, width).
         rows: which of them each token takes.
+        at: which dimension the tokens are in, where there are more than two.
     """
     first = output[0] if isinstance(output, tuple) else output
-    found = table.index_select(0, rows[: first.shape[0]])
-    return found.view(found.shape[0], *[1] * (first.ndim - 2), found.shape[1])
+    at = min(at, first.ndim - 2)
+    found = table.index_select(0, rows[: first.shape[at]])
+    after = [1] * (first.ndim - 2 - at)
+    return found.view(*[1] * at, found.shape[0], *after, found.shape[1])
 
 
 @dataclass
@@ -106,9 +118,11 @@ class Layout:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        buffers = [each.btrans_rows for each in model.modules() if hasattr(each, "btrans_rows")]
+        buffers: list[Any] = [
+            each.btrans_rows for each in model.modules() if hasattr(each, "btrans_rows")
+        ]
         self.is_shared = len({each.data_ptr() for each in buffers}) == 1
-        self._rows = buffers[0] if buffers else None
+        self._rows: Tensor | None = buffers[0] if buffers else None
         self._of_key = {NOBODY: 0}
         self._of_request: dict[str, str] = {}
         self._is_mixed = False
@@ -180,11 +194,11 @@ class Layout:
             named = new.sampling_params.extra_args or {}
             self._of_request[new.req_id] = named.get(KEY, NOBODY)
         if hasattr(prepared, "req_ids"):
-            order = zip(prepared.req_ids, prepared.num_scheduled_tokens, strict=True)
+            order, counts = prepared.req_ids, prepared.num_scheduled_tokens
         else:
-            counts = scheduler_output.num_scheduled_tokens
-            order = ((request, counts[request]) for request in runner.input_batch.req_ids)
-        for request, count in order:
+            order = runner.input_batch.req_ids
+            counts = [scheduler_output.num_scheduled_tokens[request] for request in order]
+        for request, count in zip(order, counts, strict=True):
             key = self._of_request[request]
             if key not in self._of_key:
                 raise RuntimeError(f"no table holds the noise of {key}")

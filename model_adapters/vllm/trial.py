@@ -117,9 +117,10 @@ def failure(noise: Noise, layers: Sequence[NormLayer]) -> str | None:
         noise: of the engines, whose tables hold two members at least.
         layers: that noise is wanted in, found already.
     """
-    told = [reason for workers in noise.engines.tell("btrans_tap") for reason in workers if reason]
-    if told:
-        return told[0]
+    for workers in noise.engines.tell("btrans_tap"):
+        for reason in workers:
+            if reason:
+                return str(reason)
     noise.engines.tell("btrans_try", True)
     try:
         return _first(noise, layers)

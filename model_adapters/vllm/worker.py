@@ -32,20 +32,22 @@ from btrans_eval.population.norms import NormLayer, is_norm
 
 
 @functools.cache
-def _shifted(kind: type[nn.Module], is_mixed: bool) -> type[nn.Module]:
+def _shifted(kind: type[nn.Module], tokens_at: int | None) -> type[nn.Module]:
     """A class of normalization layers that add their ``btrans_shift``; named as it was.
 
     Args:
         kind: the class without noise.
-        is_mixed: whether each token adds its own row of the layer's table instead.
+        tokens_at: where each token adds its own row of the layer's table instead, the dimension
+            that tokens are in.
     """
 
     class Shifted(kind):  # type: ignore[misc, valid-type]  # made at run time
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             output = super().forward(*args, **kwargs)
-            if not is_mixed:
+            if tokens_at is None:
                 return add(output, self.btrans_shift)
-            return add(output, mixing.biases(output, self.btrans_table, self.btrans_rows))
+            table, rows = self.btrans_table, self.btrans_rows
+            return add(output, mixing.biases(output, table, rows, tokens_at))
 
     Shifted.__name__, Shifted.__qualname__ = kind.__name__, kind.__qualname__
     Shifted.__module__ = kind.__module__
@@ -92,7 +94,8 @@ class Preparation:
         else:
             shift = torch.zeros(width, dtype=torch.float32, device=device)
         module.register_buffer("btrans_shift", shift, persistent=False)
-        module.__class__ = _shifted(type(module), slots > 0)  # type: ignore[arg-type]  # memoized
+        tokens_at = mixing.tokens_at() if slots else None
+        module.__class__ = _shifted(type(module), tokens_at)  # type: ignore[arg-type]  # memoized
 
 
 def width_of(norm: nn.Module) -> int | None:
