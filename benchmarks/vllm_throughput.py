@@ -4,9 +4,10 @@
 
 One process holds both engines, each with half of the share of memory that is given and 64 rows at
 once. Stock answers every prompt K times, sampled, as `repeats: K` asks it to; the population's K
-members are sampled alike, one after another, so a member needs more questions than rows, as there
-are in a benchmark. Every response has the same number of tokens. Ratios come pair by pair, the
-order within a pair changing; median and range over the pairs are printed, single times mean little.
+members are sampled alike: `mixed`, sharing batches, and `member`, one after another on the same
+engine, where a member needs more questions than rows to keep it full. Every response has the same
+number of tokens. Ratios come turn by turn, the order within a turn changing; median and range over
+the turns are printed, single times mean little.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from btrans_eval.config import PopulationConfig
 from btrans_eval.model_adapters.vllm import BTransVLLM
 from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
@@ -55,6 +57,19 @@ def seconds(lm: Any, asked: list[Instance]) -> float:
     return time.perf_counter() - start
 
 
+def scheduled(lm: BTransVLLM, scheduling: str, sigma: float, members: int) -> BTransVLLM:
+    """The population, sharing batches or not; its prefix caches are empty."""
+    lm.become(PopulationConfig(sigma=sigma, members=members, scheduling=scheduling), None)
+    lm.engine._engines.forget()
+    return lm
+
+
+def spread(values: list[float], form: str = "{:.3f}") -> str:
+    """Median and range."""
+    found = [statistics.median(values), min(values), max(values)]
+    return "{} ({} to {})".format(*[form.format(each) for each in found])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a model that vLLM loads")
@@ -62,7 +77,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=128, help="how many of them")
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=48, help="of each response")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=3, help="turns of all three")
     parser.add_argument("--sigma", type=float, default=0.01)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--gpu_memory_utilization", type=float, default=0.3)
@@ -84,19 +99,31 @@ def main() -> None:
     ours = BTransVLLM(given.model, sigma=given.sigma, members=given.members, **engine)
     asked = requests(stock, rows, given.tokens, given.members)
     few = requests(stock, rows[:2], 8, given.members)
-    seconds(stock, few), seconds(ours, few)  # warm up
-    ratios, rates = [], []
+    arms = {
+        "stock": lambda: stock,
+        "mixed": lambda: scheduled(ours, "mixed", given.sigma, given.members),
+        "member": lambda: scheduled(ours, "member", given.sigma, given.members),
+    }
+    for arm in arms.values():
+        seconds(arm(), few)  # warm up
+    count = len(asked) * given.tokens
+    rates: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(given.pairs):
-        order = (stock, ours) if turn % 2 == 0 else (ours, stock)
-        times = {id(lm): seconds(lm, asked) for lm in order}
-        ratios.append(times[id(stock)] / times[id(ours)])
-        rates.append(len(asked) * given.tokens / times[id(ours)])
-        print(f"pair {turn + 1}: {ratios[-1]:.3f}x, {rates[-1]:.0f} tokens/s", flush=True)
+        names = list(arms)[turn % 3 :] + list(arms)[: turn % 3]
+        for name in names if turn % 2 == 0 else names[::-1]:
+            lm = arms[name]()
+            if name == "stock":  # what it has read before is no part of the comparison
+                lm.model.reset_prefix_cache()
+            rates[name].append(count / seconds(lm, asked))
+        print(f"turn {turn + 1}: { ({name: round(each[-1]) for name, each in rates.items()}) }")
     print(
-        f"btrans-vllm / stock vllm, {len(rows)} prompts x {given.members}, {given.tokens} tokens, "
-        f"{given.dtype}: {statistics.median(ratios):.3f}x ({min(ratios):.3f} to "
-        f"{max(ratios):.3f}, {given.pairs} pairs), {statistics.median(rates):.0f} tokens/s"
+        f"{len(rows)} prompts x {given.members}, {given.tokens} tokens, {given.dtype}, "
+        f"{given.max_num_seqs} rows at once, {given.pairs} turns; tokens/s: "
+        + ", ".join(f"{name} {spread(each, '{:.0f}')}" for name, each in rates.items())
     )
+    for one, other in (("mixed", "stock"), ("member", "stock"), ("mixed", "member")):
+        ratios = [a / b for a, b in zip(rates[one], rates[other], strict=True)]
+        print(f"{one} / {other}: {spread(ratios)}")
 
 
 if __name__ == "__main__":

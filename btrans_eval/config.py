@@ -21,6 +21,7 @@ NOISE_STARTS = ("prompt", "generation")
 AUTO = "auto"
 DEFAULT_KL = 0.05
 BATCHINGS = ("refill", "static")
+SCHEDULINGS = ("mixed", "member")
 AGGREGATES = ("vote", "first")
 STOPS = ("none", "exact")
 EXTRACTORS = ("letter", "integer", "number", "latex", "text")
@@ -57,6 +58,9 @@ class PopulationConfig:
     """Seed of the population, at least 0."""
     batching: str = "refill"
     """One of BATCHINGS: a finished row's place goes to the next prompt, or a batch ends as one."""
+    scheduling: str | None = None
+    """Of ``btrans-vllm``, one of SCHEDULINGS: whether members share batches or answer one after
+    another; None: mixed, where a trial at the start shows that it works."""
     aggregate: str = "vote"
     """One of AGGREGATES: how one response is chosen where a task asks for one."""
     stop: str | float = "none"
@@ -86,15 +90,12 @@ class PopulationConfig:
             if check_number("mu", self.mu):
                 raise UserError(f"mu: must be 0 with sigma=auto, got {self.mu}; give sigma=NUMBER")
         else:
-            if self.kl is not None and self.sigma is None:
-                raise UserError(
-                    f"kl: is what sigma=auto is found from, got {self.kl!r} with "
-                    f"{self.prior}, which has its own sigma; leave kl out"
-                )
             if self.kl is not None:
+                given = f"sigma={self.sigma}; leave one of them out"
+                if self.sigma is None:
+                    given = f"{self.prior}, which has its own sigma; leave kl out"
                 raise UserError(
-                    f"kl: is what sigma=auto is found from, got {self.kl!r} with "
-                    f"sigma={self.sigma}; leave one of them out"
+                    f"kl: is what sigma=auto is found from, got {self.kl!r} with {given}"
                 )
             sigma, mu = check_amount(self.sigma, self.mu, self.prior)
             set_field(self, "sigma", sigma)
@@ -106,6 +107,8 @@ class PopulationConfig:
         check_choice("noise_from", self.noise_from, NOISE_STARTS)
         check_choice("batching", self.batching, BATCHINGS)
         check_choice("aggregate", self.aggregate, AGGREGATES)
+        if self.scheduling is not None:
+            check_choice("scheduling", self.scheduling, SCHEDULINGS)
         set_field(self, "stop", check_stop(self.stop))
         if self.extractor is not None:
             check_choice("extractor", self.extractor, EXTRACTORS)

@@ -80,6 +80,9 @@ class Scorer(Protocol):
     row_limit: RowLimit
     """How many rows have fitted into memory."""
 
+    members_at_once: int
+    """How many members may score the same tokens as one batch; more than one: by `score_each`."""
+
     @property
     def shares_rows(self) -> bool:
         """Whether continuations of what feeds the same tokens are read off one row."""
@@ -103,6 +106,15 @@ class Scorer(Protocol):
         Args:
             rows: None where it is not known; then in batches of the engine's own.
         """
+
+
+class MixedScorer(Scorer, Protocol):
+    """What scores tokens of several members in one batch."""
+
+    def score_each(
+        self, requests: Sequence[Tokens], members: Sequence[int]
+    ) -> dict[int, list[Scored]]:
+        """By member, its scores of all these requests, as one batch."""
 
 
 class Engine(Generator, Scorer, Protocol):

@@ -97,6 +97,8 @@ class HFEngine:
         return self.generation.generate(rows)
 
     # -------------------------------------------------------------- loglikelihoods
+    members_at_once = 1
+
     @property
     def shares_rows(self) -> bool:
         return bool(self._lm.logits_cache)

@@ -61,6 +61,11 @@ class BTransHF(HFLM):
                 own["sigma"] = SIGMA  # known: the demo needs no calibration
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
         config = PopulationConfig(**own)
+        if config.scheduling is not None:
+            raise UserError(
+                "scheduling: is for vLLM, and rows of all members share the batches of btrans-hf, "
+                f"got {config.scheduling}; leave it out"
+            )
         self._asked_end = others.get("think_end_token")
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +23,8 @@ from btrans_eval.model_adapters.vllm.generation import SCHEME, Generation
 from btrans_eval.model_adapters.vllm.noise import Noise
 from btrans_eval.model_adapters.vllm.replicas import Engines
 from btrans_eval.model_adapters.vllm.stock import PLATFORM, StockVLLM
+from btrans_eval.model_adapters.vllm.tables import name
+from btrans_eval.model_adapters.vllm.trial import Sharing
 from btrans_eval.population import fingerprint
 from btrans_eval.population.checkpoint import of_folder
 from btrans_eval.population.population import Population
@@ -37,6 +40,7 @@ class VLLMEngine:
         lm: loaded.
         engines: what runs.
         noise: of their workers; None where they were started without.
+        sharing: whether members share their batches.
         model_config: vLLM's own of the model.
         adapter: folder of an adapter, or None.
         rows_at_once: prompts that vLLM is given at once.
@@ -47,14 +51,16 @@ class VLLMEngine:
         lm: StockVLLM,
         engines: Engines,
         noise: Noise | None,
+        sharing: Sharing,
         model_config: Any,
         adapter: str | None,
         rows_at_once: int,
     ) -> None:
-        self._lm, self._engines, self._noise = lm, engines, noise
+        self._lm, self._engines, self._noise, self._sharing = lm, engines, noise, sharing
         self._model_config, self._adapter, self._rows_at_once = model_config, adapter, rows_at_once
         self.row_limit = RowLimit()
         self._member: int | None = None
+        self._asked: Asked | None = None
         ends = model_config.try_get_generation_config().get("eos_token_id")
         self.generation = Generation(lm, self._call, rows_at_once, ends)
 
@@ -68,7 +74,13 @@ class VLLMEngine:
 
     def become(self, population: Population, config: PopulationConfig) -> None:
         self._population = population
-        self.generation.become(population)
+        if self._noise is None:
+            self.members_at_once = sys.maxsize  # they are all the same
+        elif self._sharing.reason is None and config.scheduling != "member":
+            self.members_at_once = self._noise.tables.slots
+        else:
+            self.members_at_once = 1
+        self.generation.become(population, self.members_at_once)
 
     def facts(self) -> Mapping[str, Any]:
         lm, model = self._lm, self._model_config
@@ -115,17 +127,34 @@ class VLLMEngine:
         return self.generation.generate(rows)
 
     def _call(
-        self, member: int | None, prompts: list[list[int]], parameters: list[SamplingParams]
+        self,
+        members: Sequence[int | None],
+        prompts: list[list[int]],
+        parameters: list[SamplingParams],
     ) -> list[Any]:
-        """vLLM's output for each prompt, answered by a member."""
+        """vLLM's output for each prompt, answered by the member in its place.
+
+        Each prompt has parameters of its own.
+        """
         if self._noise is None:
             asked = [TokensPrompt(prompt_token_ids=each) for each in prompts]
+            return self._engines.generate(asked, parameters, self._lm.lora_request)
+        if self.members_at_once > 1:
+            salts = self._noise.share(self._population, set(members))
+            for member, each in zip(members, parameters, strict=True):
+                name(each, salts[member])
         else:
-            salt = self._noise.hold(self._population, member)
-            asked = [TokensPrompt(prompt_token_ids=each, cache_salt=salt) for each in prompts]
+            (member,) = set(members)
+            salts = {member: self._noise.hold(self._population, member)}
+        asked = [
+            TokensPrompt(prompt_token_ids=each, cache_salt=salts[member])
+            for member, each in zip(members, prompts, strict=True)
+        ]
         return self._engines.generate(asked, parameters, self._lm.lora_request)
 
     # -------------------------------------------------------------- loglikelihoods
+    members_at_once = 1
+
     @property
     def shares_rows(self) -> bool:
         return False  # each request is a row of its own
@@ -141,13 +170,38 @@ class VLLMEngine:
 
     def read(self, prompts: list[list[int]]) -> list[Any]:
         """vLLM's output for prompts whose tokens are scored, as the harness asks for it."""
-        parameters = SamplingParams(
-            temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False
-        )
-        return self._call(self._member, prompts, [parameters] * len(prompts))
+        if self._asked is not None:
+            return self._asked.read(prompts)
+        return self._read([self._member], prompts)[self._member]
+
+    def _read(
+        self, members: Sequence[int | None], prompts: list[list[int]]
+    ) -> dict[int | None, list[Any]]:
+        """By member, vLLM's output for each of the prompts."""
+        asked = [(member, prompt) for prompt in prompts for member in members]
+        parameters = [
+            SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False)
+            for _ in asked
+        ]
+        outputs = self._call([m for m, _ in asked], [prompt for _, prompt in asked], parameters)
+        count = len(members)
+        return {member: outputs[place::count] for place, member in enumerate(members)}
 
     def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:
         return StockVLLM._loglikelihood_tokens(self._lm, requests, disable_tqdm=True)
+
+    def score_each(
+        self, requests: Sequence[Tokens], members: Sequence[int]
+    ) -> dict[int, list[Scored]]:
+        self._asked = Asked(self._read, members)
+        try:
+            scores = {}
+            for member in members:
+                self._asked.member = member
+                scores[member] = self.score(requests, None)
+        finally:
+            self._asked = None
+        return scores
 
     def batches(
         self, requests: Sequence[Tokens], groups: list[list[int]], task: str, size: int | None
@@ -160,3 +214,33 @@ class VLLMEngine:
 
         order, at_once = sorted(groups, key=length, reverse=True), self._rows_at_once
         return [order[start : start + at_once] for start in range(0, len(order), at_once)]
+
+
+class Asked:
+    """What the harness's method asks vLLM once for each member, read for all of them at once.
+
+    Args:
+        read: prompts to vLLM's outputs by member.
+        members: whom it asks for, in turn.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[int | None], list[list[int]]], dict[int | None, list[Any]]],
+        members: Sequence[int],
+    ) -> None:
+        self._read, self._members = read, members
+        self._waiting: dict[int | None, list[tuple[list[list[int]], list[Any]]]] = {}
+        self.member = members[0]
+
+    def read(self, prompts: list[list[int]]) -> list[Any]:
+        """Outputs of the member whose turn it is; of a later one, those that were read before."""
+        if self.member == self._members[0]:
+            found = self._read(self._members, prompts)
+            for member in self._members[1:]:
+                self._waiting.setdefault(member, []).append((prompts, found[member]))
+            return found[self.member]
+        asked, outputs = self._waiting[self.member].pop(0)
+        if asked != prompts:
+            raise RuntimeError(f"the harness asks member {self.member} something else")
+        return outputs

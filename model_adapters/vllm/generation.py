@@ -1,4 +1,4 @@
-"""How ``btrans-vllm`` generates: one member after another, each over all of its prompts."""
+"""How ``btrans-vllm`` generates: members side by side, or each over all of its prompts in turn."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _OURS = {
 
 
 class Generation:
-    """Rows of requests as prompts of vLLM, one member after another.
+    """Rows of requests as prompts of vLLM.
 
     Args:
         lm: the harness's ``VLLM``, loaded.
-        call: prompts to vLLM's outputs, under a member.
+        call: prompts to vLLM's outputs, each under a member.
         rows_at_once: prompts that vLLM is given at once.
         ends: the tokens that end a response, as the checkpoint's generation config names them.
     """
@@ -54,16 +54,21 @@ class Generation:
     def __init__(
         self,
         lm: Any,
-        call: Callable[[int, list[list[int]], list[SamplingParams]], list[Any]],
+        call: Callable[[list[int], list[list[int]], list[SamplingParams]], list[Any]],
         rows_at_once: int,
         ends: Any,
     ) -> None:
         self._lm, self._call, self._rows_at_once = lm, call, rows_at_once
         self._of_checkpoint = ends
 
-    def become(self, population: Population) -> None:
-        """From now on, rows are answered by this population's members."""
-        self._population = population
+    def become(self, population: Population, members_at_once: int) -> None:
+        """From now on, rows are answered by this population's members.
+
+        Args:
+            population: the members.
+            members_at_once: how many may share a batch.
+        """
+        self._population, self._members_at_once = population, members_at_once
 
     def arguments(self, request: Any) -> dict[str, Any]:
         """The generation arguments of a request as the harness resolves them; a fresh copy."""
@@ -90,20 +95,25 @@ class Generation:
         return tokens or [self._lm.prefix_token_id]
 
     def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        """Texts of each member's rows, in pieces that keep the engine full and are soon stored."""
-        of_member: dict[int, list[Row]] = {}
+        """Texts of the rows, in pieces that keep the engine full and are soon stored.
+
+        Members that may not share a batch take turns, as many at a time as may.
+        """
+        turns: dict[int, list[Row]] = {}
+        members = sorted({row.member for row in rows})
+        turn_of = {member: place // self._members_at_once for place, member in enumerate(members)}
         for row in rows:
-            of_member.setdefault(row.member, []).append(row)
-        for member, own in sorted(of_member.items()):
+            turns.setdefault(turn_of[row.member], []).append(row)
+        for _, own in sorted(turns.items()):
             for start in range(0, len(own), self._rows_at_once):
                 piece = own[start : start + self._rows_at_once]
-                yield list(zip(piece, self._piece(member, piece), strict=True))
+                yield list(zip(piece, self._piece(piece), strict=True))
 
-    def _piece(self, member: int, rows: Sequence[Row]) -> list[Response]:
-        """Texts of rows of one member."""
+    def _piece(self, rows: Sequence[Row]) -> list[Response]:
+        """Texts of rows that vLLM is given at once."""
         arguments, until, limit = self._resolve(rows[0].question.request)
         outputs = self._call(
-            member,
+            [row.member for row in rows],
             [self.prompt_tokens(row.question.request) for row in rows],
             [self._parameters(row, arguments, until, limit) for row in rows],
         )

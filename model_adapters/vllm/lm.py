@@ -31,6 +31,7 @@ from btrans_eval.model_adapters.vllm import setup
 from btrans_eval.model_adapters.vllm.engine import VLLMEngine
 from btrans_eval.model_adapters.vllm.noise import Noise
 from btrans_eval.model_adapters.vllm.replicas import Engines, OneEngine, Replicas
+from btrans_eval.model_adapters.vllm.trial import Sharing
 from btrans_eval.population.calibrate import population_of
 from btrans_eval.population.checkpoint import Checkpoint
 from btrans_eval.population.norms import NormLayer, find_norms
@@ -42,6 +43,8 @@ _PIECES = 4
 """Prompts handed to vLLM at once, as a multiple of what it runs at once: the engine runs empty
 once for each, and what it has finished by then is stored."""
 _USUAL_SEQUENCES = 256
+_SLOTS = 64
+"""Members that share batches, at most; more take turns, so many at a time."""
 
 
 class BTransVLLM(StockVLLM):
@@ -70,12 +73,15 @@ class BTransVLLM(StockVLLM):
         self._outline = checkpoint.outline()
         self._populate(config)  # what can be refused is refused before the model is loaded
         is_noisy = not setup.is_stock(config)
-        engine = {**setup.scheduling(others), **others, **setup.extension(is_noisy, others)}
+        self._sharing = Sharing(config, others, self._model_config)
+        slots = _SLOTS if is_noisy and self._sharing.reason is None else 0
+        engine = {**setup.scheduling(others), **others, **setup.extension(is_noisy, others, slots)}
         super().__init__(self.pretrained, **engine)
         engines = self._start()
-        self._noise = Noise(engines, self._model_config.get_vocab_size()) if is_noisy else None
+        vocabulary = self._model_config.get_vocab_size()
+        self._noise = Noise(engines, vocabulary, slots) if is_noisy else None
         self.engine = VLLMEngine(
-            self, engines, self._noise, self._model_config,
+            self, engines, self._noise, self._sharing, self._model_config,
             others.get("lora_local_path"), self._count_rows(),
         )  # fmt: skip
         self.become(config, config.responses)
@@ -96,6 +102,7 @@ class BTransVLLM(StockVLLM):
             setup.refuse_reordered(self._config, layers)
             setup.refuse_gated(layers)
             self._noise.find(layers, self._weights_of(layers))
+            self._sharing.settle(self._noise, config, layers)
             gains = self._noise.gains(layers) if config.prior == "scaled" else None
         population, calibration = self._populate(config, gains)
         before = getattr(self, "runner", None)

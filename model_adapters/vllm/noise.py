@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -10,22 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from vllm import SamplingParams, TokensPrompt
 
 from btrans_eval.errors import UserError
+from btrans_eval.model_adapters.vllm.mixing import NOBODY
+from btrans_eval.model_adapters.vllm.probe import Probe, distance
 from btrans_eval.model_adapters.vllm.replicas import Engines
+from btrans_eval.model_adapters.vllm.tables import Tables, check_taken
 from btrans_eval.population import noise as noises
 from btrans_eval.population.norms import NormLayer
 from btrans_eval.population.population import Population
 
-_PROBE_LENGTH = 16
 _PROBE_SIGMA = 0.05
 _LEFT_OUT = 0.2
 """Share of what noise does above which some of it was left out; rounding, and experts that are
 chosen otherwise by it, stay below."""
 _HALF_PRECISION = 2**-7
 """What a weight may differ by that was rounded to 16 bits."""
-_UNKNOWN = object()
+_UNKNOWN, _SHARED = object(), object()
 
 
 class Noise:
@@ -34,11 +35,13 @@ class Noise:
     Args:
         engines: as started.
         vocabulary: how many tokens the model knows.
+        slots: how many members the workers' tables hold; 0: they have none.
     """
 
-    def __init__(self, engines: Engines, vocabulary: int) -> None:
-        self._engines = engines
-        self._probe = [(5 + 7 * place) % min(vocabulary, 1000) for place in range(_PROBE_LENGTH)]
+    def __init__(self, engines: Engines, vocabulary: int, slots: int = 0) -> None:
+        self.engines = engines
+        self.tables = Tables(engines, slots)
+        self.probe = Probe(engines, vocabulary)
         self._names: dict[str, str] = {}
         self._proved: set[str] = set()
         self._held: Any = _UNKNOWN
@@ -57,7 +60,7 @@ class Noise:
         wanted = [layer for layer in layers if layer.name not in self._proved]
         found = [
             _union(workers)
-            for workers in self._engines.tell("btrans_find", [layer.name for layer in wanted])
+            for workers in self.engines.tell("btrans_find", [layer.name for layer in wanted])
         ]
         for places in found:
             _check(wanted, places)
@@ -73,7 +76,7 @@ class Noise:
     def gains(self, layers: Sequence[NormLayer]) -> dict[str, float]:
         """Root mean square of each layer's gain, by canonical name."""
         names = [self._names[layer.name] for layer in layers]
-        workers = self._engines.tell("btrans_gains", names)[0]
+        workers = self.engines.tell("btrans_gains", names)[0]
         found = {}
         for layer, name in zip(layers, names, strict=True):
             parts = [worker[name] for worker in workers if name in worker]
@@ -94,31 +97,78 @@ class Noise:
         Raises:
             RuntimeError: if a request is still running.
         """
-        if member is None or population.is_stock:
-            salt, shifts = "the model itself", {}
-        else:
-            salt = f"{population.digest()}:{population.seed}:{member}"
-            shifts = {} if salt == self._held else self._shifts(population, member)
+        salt = _salt(population, member)
         if salt != self._held:
-            self._set(shifts)
+            self.set(self._shifts(population, member))
             self._held = salt
         return salt
 
-    def _shifts(self, population: Population, member: int) -> dict[str, bytes]:
+    def share(
+        self, population: Population, members: Collection[int | None]
+    ) -> dict[int | None, str]:
+        """From now on the engines answer as each of these members, by the key of a request.
+
+        Args:
+            members: as many as tables hold, at most; None: the model itself.
+
+        Returns:
+            by member, its salt as of `hold`, which is also the key of its requests.
+
+        Raises:
+            RuntimeError: if a request is still running, and tables have to change; or if they do
+                not hold as many.
+        """
+        salts = {member: _salt(population, member) for member in members}
+        owners = {salt: member for member, salt in salts.items() if salt != NOBODY}
+        if len(owners) > self.tables.slots:
+            raise RuntimeError(f"tables hold {self.tables.slots} members, not {len(owners)}")
+        missing = sorted(owners.keys() - self.tables.held)
+        if missing or self._held is not _SHARED:
+            self.show({salt: self._shifts(population, owners[salt]) for salt in missing}, owners)
+        return salts
+
+    def show(self, shifts: Mapping[str, Mapping[str, bytes]], keep: Collection[str] = ()) -> None:
+        """From now on requests have the noise of their key, and tables hold this, too.
+
+        Args:
+            shifts: by key.
+            keep: keys of what they hold already, and have to go on with.
+
+        Raises:
+            RuntimeError: if a request is still running.
+        """
+        self._held = _UNKNOWN
+        self.engines.forget()
+        for key, given in shifts.items():
+            self.tables.give(key, given, keep={*keep, *shifts})
+        self.tables.mix()
+        self._held = _SHARED
+
+    def _shifts(self, population: Population, member: int | None) -> dict[str, bytes]:
+        if member is None or population.is_stock:
+            return {}
         return {
             self._names[layer.name]: population.shift(member, index).astype("<f4").tobytes()
             for index, layer in enumerate(population.layers)
             if not population.layer_noise[index].is_none
         }
 
-    def _set(self, shifts: Mapping[str, bytes]) -> None:
+    def pretended(
+        self, layers: Sequence[NormLayer], member: int = 0, sigma: float = 1.0
+    ) -> dict[str, bytes]:
+        """Noise of these layers for a trial, by their names in vLLM."""
+        return {
+            self._names[layer.name]: (sigma * noises.eps(0, member, layer.name, layer.width))
+            .astype("<f4")
+            .tobytes()
+            for layer in layers
+        }
+
+    def set(self, shifts: Mapping[str, bytes]) -> None:
+        """From now on the engines answer with this noise, of whomever."""
         self._held = _UNKNOWN
-        self._engines.forget()
-        for workers in self._engines.tell("btrans_set", dict(shifts)):
-            done = {name for worker in workers for name in worker}
-            if done != set(shifts):
-                missing = sorted(set(shifts) - done)
-                raise RuntimeError(f"vLLM's workers did not take the noise of {missing}")
+        self.engines.forget()
+        check_taken(shifts, self.engines.tell("btrans_set", dict(shifts)))
 
     # ------------------------------------------------------- that noise reaches every layer
     def _compare(self, weights: Mapping[str, Tensor]) -> None:
@@ -128,7 +178,7 @@ class Noise:
         in.
         """
         names = {self._names[name]: name for name in weights}
-        held = _union(self._engines.tell("btrans_weights", list(names))[0])
+        held = _union(self.engines.tell("btrans_weights", list(names))[0])
         for own, name in names.items():
             there = weights[name].float().flatten()
             here = torch.from_numpy(np.frombuffer(held.get(own, b""), dtype="<f4").copy())
@@ -146,20 +196,19 @@ class Noise:
 
     def _prove(self, layers: Sequence[NormLayer]) -> None:
         """See that noise in each layer alone changes what the model says of a few tokens."""
-        self._set({})
-        stock = self._look(self._probe)
-        rounding = max(abs(a - b) for a, b in zip(stock, self._look(self._probe), strict=True))
+        self.set({})
+        (stock,), (again,) = self.probe.look(), self.probe.look()
+        rounding = max(abs(a - b) for a, b in zip(stock, again, strict=True))
         unchanged = []
         for layer in tqdm(
             layers, desc="Whether noise reaches every layer", disable=len(layers) < 2
         ):
-            shift = noises.eps(0, 0, layer.name, layer.width).astype("<f4").tobytes()
-            self._set({self._names[layer.name]: shift})
-            seen = self._look(self._probe)
+            self.set(self.pretended([layer]))
+            (seen,) = self.probe.look()
             # written so that a number that is none counts as a change
             if all(abs(a - b) <= 2 * rounding for a, b in zip(stock, seen, strict=True)):
                 unchanged.append(layer.name)
-        self._set({})
+        self.set({})
         if unchanged:
             raise UserError(
                 f"norms: vLLM computes {_some(unchanged)} in a way that passes the noise by, so "
@@ -173,55 +222,30 @@ class Noise:
         Kernels that serve single tokens only might pass the noise by. With noise in all layers
         the two may differ by what they do without noise, and by little of what noise does.
         """
-        shifts = {
-            self._names[layer.name]: (
-                _PROBE_SIGMA * noises.eps(0, 0, layer.name, layer.width)
-            ).astype("<f4").tobytes()
-            for layer in layers
-        }  # fmt: skip
-        self._set({})
-        tokens, said = self._generate()
-        rounding = _distance(said, self._look(tokens)[-len(said) :])
-        self._set(shifts)
-        tokens, said = self._generate()
-        noisy = self._look(tokens)[-len(said) :]
-        self._set({})
-        effect = _distance(noisy, self._look(tokens)[-len(said) :])
+        self.set({})
+        tokens, said = self.probe.generate()
+        (read,) = self.probe.look(tokens)
+        rounding = distance(said, read[-len(said) :])
+        self.set(self.pretended(layers, sigma=_PROBE_SIGMA))
+        tokens, said = self.probe.generate()
+        (noisy,) = self.probe.look(tokens)
+        self.set({})
+        (read,) = self.probe.look(tokens)
+        effect = distance(noisy[-len(said) :], read[-len(said) :])
         # written so that a number that is none is refused
-        if not _distance(said, noisy) <= 10 * rounding + _LEFT_OUT * effect:
+        if not distance(said, noisy[-len(said) :]) <= 10 * rounding + _LEFT_OUT * effect:
             raise UserError(
                 "norms: with noise vLLM generates tokens otherwise than it reads them, so a kernel "
                 "that decodes passes some of the noise by, and members would not be those of "
                 "btrans-hf; use --model btrans-hf"
             )
 
-    def _look(self, tokens: Sequence[int]) -> list[float]:
-        """Log likelihoods of tokens as vLLM reads them, from the second on."""
-        self._engines.forget()
-        parameters = SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1)
-        prompt = TokensPrompt(prompt_token_ids=list(tokens))
-        (output,) = self._engines.generate([prompt], [parameters], None)
-        return _logprobs(output.prompt_logprobs[1:], output.prompt_token_ids[1:])
 
-    def _generate(self) -> tuple[list[int], list[float]]:
-        """The probe with tokens that vLLM adds to it, and the log likelihoods of these."""
-        self._engines.forget()
-        parameters = SamplingParams(
-            temperature=0, logprobs=1, max_tokens=_PROBE_LENGTH, ignore_eos=True
-        )
-        prompt = TokensPrompt(prompt_token_ids=self._probe)
-        (output,) = self._engines.generate([prompt], [parameters], None)
-        new = list(output.outputs[0].token_ids)
-        return [*self._probe, *new], _logprobs(output.outputs[0].logprobs, new)
-
-
-def _logprobs(of_tokens: Sequence[Any], tokens: Sequence[int]) -> list[float]:
-    return [float(each[token].logprob) for each, token in zip(of_tokens, tokens, strict=True)]
-
-
-def _distance(some: Sequence[float], others: Sequence[float]) -> float:
-    """Mean absolute difference."""
-    return fmean(abs(a - b) for a, b in zip(some, others, strict=True))
+def _salt(population: Population, member: int | None) -> str:
+    """What tells a member's keys and values from all others'."""
+    if member is None or population.is_stock:
+        return NOBODY
+    return f"{population.digest()}:{population.seed}:{member}"
 
 
 def _union(workers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

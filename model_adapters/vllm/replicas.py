@@ -55,6 +55,14 @@ class OneEngine:
         )
         return outputs
 
+    def generate_together(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
+        """As `generate`, of prompts that are all there when the first is scheduled."""
+        self._llm.sleep(level=0)  # nothing is scheduled any more, and nothing else changes
+        self._llm.enqueue(list(prompts), sampling_params=list(parameters), use_tqdm=False)
+        self._llm.wake_up(tags=["scheduling"])
+        outputs: list[Any] = self._llm.wait_for_completion(use_tqdm=False)
+        return outputs
+
 
 class Replica(OneEngine):
     """An engine of its own in an actor of ray."""

@@ -16,6 +16,7 @@ from vllm.engine.arg_utils import EngineArgs
 
 from btrans_eval.config import PRIORS, PopulationConfig, check_whole, refuse_misspelled
 from btrans_eval.errors import UserError
+from btrans_eval.model_adapters.vllm import mixing
 from btrans_eval.model_adapters.vllm.stock import PLATFORM, VLLM
 from btrans_eval.population import fingerprint
 from btrans_eval.population.calibrate import Resolved
@@ -34,6 +35,7 @@ _KNOWN = {
 } - {"self", "kwargs"}
 _ADAPTERS = "btrans_eval.model_adapters"
 _NOISY, _STOCK = f"{_ADAPTERS}.vllm.worker.NoisyWorker", f"{_ADAPTERS}.vllm.weights.WeightReader"
+_GRAPH = "a bias in every normalization layer, 1"
 
 # what has a key of its own, and how much is computed at once or kept where
 _NO_MATTER = {
@@ -112,16 +114,21 @@ def scheduling(others: Mapping[str, Any]) -> dict[str, Any]:
     return {"enable_chunked_prefill": False} if is_needed else {}
 
 
-def extension(is_noisy: bool, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The engine arguments that name our part of its workers."""
+def extension(is_noisy: bool, others: Mapping[str, Any], slots: int) -> dict[str, Any]:
+    """The engine arguments that name our part of its workers.
+
+    Args:
+        is_noisy: whether there is noise at all.
+        others: the harness's and vLLM's model arguments.
+        slots: how many members share batches; 0: none do.
+    """
     if not is_noisy:
         return {"worker_extension_cls": _STOCK}
     # a compiled graph with noise must not be taken for one without
-    given = others.get("additional_config") or {}
-    return {
-        "worker_extension_cls": _NOISY,
-        "additional_config": {**given, "btrans_eval": "a bias in every normalization layer, 1"},
-    }
+    given = {**(others.get("additional_config") or {}), "btrans_eval": _GRAPH}
+    if slots:
+        given[mixing.SLOTS] = slots
+    return {"worker_extension_cls": _NOISY, "additional_config": given}
 
 
 def is_stock(config: PopulationConfig) -> bool:

@@ -26,6 +26,7 @@ class Canned:
     """An engine: member k says the k-th text that a file has for the prompt."""
 
     name, context, shares_rows, row_limit = "canned", 5000, False, RowLimit()
+    members_at_once = 1
 
     def __init__(self, texts: dict[str, list[str]]) -> None:
         self.texts, self.asked_for = texts, []

@@ -205,6 +205,7 @@ def test_what_was_used_stands_in_the_results(checkpoint):
         ({"extractor": "word"}, "extractor: must be one of"),
         ({"norms": "(["}, "norms: .* does not compile"),
         ({"backend": "seq2seq"}, "backend: must be causal"),
+        ({"scheduling": "mixed"}, "scheduling: is for vLLM, .* got mixed; leave it out"),
     ],
 )
 def test_bad_arguments_are_told_before_the_model_is_loaded(monkeypatch, arguments, text):

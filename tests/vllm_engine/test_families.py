@@ -17,6 +17,7 @@ def test_members_are_those_of_btrans_hf(family, tmp_path):
     lm = vllm_lm(checkpoint, prior="scaled", sigma=0.2)
     try:
         assert len(lm.runner.population.layers) == LAYERS[family]
+        assert lm.engine.members_at_once > 1, "members of this family do not share batches"
         other = population_lm(checkpoint, dtype="float32", max_length=256)
         other.become(lm.population_config, None)
         assert lm.runner.population.digest() == other.runner.population.digest()

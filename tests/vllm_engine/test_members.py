@@ -109,7 +109,11 @@ LONG = [" ".join(f"w{3 + (5 * place + turn) % 60}" for place in range(200)) for 
 
 
 def test_no_response_comes_from_another_members_cache(lm, checkpoint, monkeypatch):
-    """What separates members is taken away, and must then be missed; either half suffices."""
+    """What separates members is taken away, and must then be missed; either half suffices.
+
+    Of members in turns; of those that share batches, in `test_mixed`.
+    """
+    become(lm, scheduling="member")
     arguments = {**GREEDY, "max_gen_toks": 8}
     expected = said(hf_of(lm, checkpoint), LONG, arguments)
     assert said(lm, LONG, arguments) == expected
@@ -121,11 +125,11 @@ def test_no_response_comes_from_another_members_cache(lm, checkpoint, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(engines, "forget", lambda: None)
-        become(lm)
+        become(lm, scheduling="member")
         assert said(lm, LONG, arguments) == expected, "salts alone"
     with monkeypatch.context() as patch:
         patch.setattr(lm._noise, "hold", unsalted)
-        become(lm)
+        become(lm, scheduling="member")
         assert said(lm, LONG, arguments) == expected, "emptied caches alone"
         patch.setattr(engines, "forget", lambda: None)
         assert said(lm, LONG, arguments) != expected, "this test sees no cache at all"

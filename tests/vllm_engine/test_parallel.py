@@ -45,6 +45,7 @@ def test_members_are_the_same_however_the_model_is_run(
         monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0|1")
     lm = vllm_lm(checkpoint, **arguments)
     try:
+        assert (lm.engine.members_at_once > 1) == ("enforce_eager" in arguments)
         texts, values = answers(lm)
     finally:
         close(lm)

@@ -59,8 +59,8 @@ def test_the_same_member_says_the_same_in_both_engines(hf, vllm, monkeypatch):
 
     def watched(prompts, parameters, adapter):
         found = generate(prompts, parameters, adapter)
-        member = int(vllm._noise._held.rpartition(":")[2])  # the end of the salt
-        outputs.extend((member, each) for each in found)
+        members = [int(each["cache_salt"].rpartition(":")[2]) for each in prompts]
+        outputs.extend(zip(members, found, strict=True))
         return found
 
     monkeypatch.setattr(vllm.engine._engines, "generate", watched)
