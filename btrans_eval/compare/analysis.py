@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
+from btrans_eval.compare import confidence
 from btrans_eval.compare.columns import are_shares, arm_on_task, have_votes, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
@@ -81,6 +82,13 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
         arm.name: arm_on_task(task.arms[arm.name], values[arm.name], arm.has_members)
         for arm in arms
     }
+    voted = {
+        name: confidence.votes_of(questions)
+        for name, questions in task.arms.items()
+        if votes and calls[name] > 1
+    }
+    for name, found in voted.items():
+        on_task[name]["confidence"] = confidence.of_arm(found)
     return {
         "name": task.name,
         "parts": list(task.parts),
@@ -96,6 +104,12 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
             pair
             for one, other in combinations(arms, 2)
             for pair in pairs_of(task, *ordered(one, other), values, calls)
+        ],
+        "confidence_pairs": [
+            {"a": a.name, "b": b.name, **difference}
+            for a, b in (ordered(one, other) for one, other in combinations(arms, 2))
+            if a.name in voted and b.name in voted and calls[a.name] == calls[b.name]
+            for difference in confidence.of_pair(voted[a.name], voted[b.name])
         ],
     }  # fmt: skip
 

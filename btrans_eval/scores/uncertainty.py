@@ -8,21 +8,20 @@ tied classes; such a question counts as right with weight y and as wrong with we
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from math import ceil, log
+from math import log
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from btrans_eval.errors import UserError
+from btrans_eval.scores import counted
 from btrans_eval.scores.questions import per_question, same_shape
 from btrans_eval.scores.rows import check_integer, class_sizes
 
 Floats = NDArray[np.float64]
 
-BINS = 20
-"""Of equal width in the expected calibration error, as lm-polygraph 0.7 has them."""
-COVERAGES = (0.5, 0.8, 0.9)
+_CELLS = 1 << 20
 
 
 class Confidence(NamedTuple):
@@ -72,15 +71,8 @@ def brier(confidences: ArrayLike, credits: ArrayLike) -> Brier:
     Raises:
         UserError: on no question, unequal lengths, or a value outside [0, 1].
     """
-    c, y = _checked(confidences, credits)
-    calibration = refinement = 0.0
-    for group in _groups(c):
-        right = y[group].mean()
-        calibration += len(group) * (c[group[0]] - right) ** 2
-        refinement += len(group) * right * (1 - right)
-    n = len(c)
-    score = float((y * (1 - c) ** 2 + (1 - y) * c**2).mean())
-    return Brier(score, float(calibration / n), float(refinement / n))
+    calibration, refinement = counted.brier(_counted(confidences, credits))
+    return Brier(float(calibration[0] + refinement[0]), float(calibration[0]), float(refinement[0]))
 
 
 def expected_calibration_error(
@@ -98,9 +90,7 @@ def expected_calibration_error(
     Raises:
         UserError: as `brier`.
     """
-    c, y = _checked(confidences, credits)
-    gaps = [len(g) * abs(c[g].mean() - y[g].mean()) for g in _binned(c, bins)]
-    return float(sum(gaps) / len(c))
+    return float(counted.ece(_counted(confidences, credits), bins)[0])
 
 
 class SquaredError(NamedTuple):
@@ -123,16 +113,8 @@ def squared_calibration_error(
 
     Args: as `expected_calibration_error`.
     """
-    c, y = _checked(confidences, credits)
-    groups = [group for group in _binned(c, bins) if len(group) > 1]
-    total = sum(map(len, groups))
-    if not total:
-        return SquaredError(None, 0)
-    found = 0.0
-    for group in groups:
-        right, m = y[group].mean(), len(group)
-        found += m * ((c[group].mean() - right) ** 2 - right * (1 - right) / (m - 1))
-    return SquaredError(float(found / total), total)
+    values, counts = counted.squared_error(_counted(confidences, credits), bins)
+    return SquaredError(_known(values), int(counts[0]))
 
 
 def auroc(confidences: ArrayLike, credits: ArrayLike) -> float | None:
@@ -141,17 +123,7 @@ def auroc(confidences: ArrayLike, credits: ArrayLike) -> float | None:
     Equal confidences count half (Mann-Whitney). None where all are right, or all wrong: there is
     no such pair.
     """
-    c, y = _checked(confidences, credits)
-    right, wrong = y.sum(), (1 - y).sum()
-    pairs = right * wrong - (y * (1 - y)).sum()  # not of a question with itself
-    if pairs <= 0:
-        return None
-    found, below = -0.5 * float((y * (1 - y)).sum()), 0.0
-    for group in _groups(c):
-        r, w = y[group].sum(), (1 - y[group]).sum()
-        found += r * (below + w / 2)
-        below += w
-    return float(found / pairs)
+    return _known(counted.auroc(_counted(confidences, credits)))
 
 
 def auprc(confidences: ArrayLike, credits: ArrayLike) -> float | None:
@@ -159,15 +131,7 @@ def auprc(confidences: ArrayLike, credits: ArrayLike) -> float | None:
 
     Sum over thresholds of (recall - recall before) * precision, without interpolation.
     """
-    c, y = _checked(confidences, credits)
-    if not y.sum():
-        return None
-    found = taken = right = 0.0
-    for group in reversed(_groups(c)):
-        gained = y[group].sum()
-        right, taken = right + gained, taken + len(group)
-        found += gained * right / taken
-    return float(found / y.sum())
+    return _known(counted.auprc(_counted(confidences, credits)))
 
 
 def risk_coverage(confidences: ArrayLike, credits: ArrayLike) -> Floats:
@@ -175,19 +139,14 @@ def risk_coverage(confidences: ArrayLike, credits: ArrayLike) -> Floats:
 
     El-Yaniv & Wiener 2010. Questions of equal confidence come in random order: the expectation.
     """
-    c, y = _checked(confidences, credits)
-    wrong: list[float] = []
-    before = 0.0
-    for group in reversed(_groups(c)):
-        rate = float((1 - y[group]).mean())
-        wrong += [before + rate * (place + 1) for place in range(len(group))]
-        before = wrong[-1]
-    return np.array(wrong) / np.arange(1, len(wrong) + 1)
+    whole = _counted(confidences, credits)
+    questions = int(whole.n.sum())
+    return np.array([1 - counted.accuracy(whole, n)[0] for n in range(1, questions + 1)])
 
 
 def aurc(confidences: ArrayLike, credits: ArrayLike) -> float:
     """Mean of the `risk_coverage` curve (Geifman & El-Yaniv 2017); 0 is best."""
-    return float(risk_coverage(confidences, credits).mean())
+    return float(counted.aurc(_counted(confidences, credits))[0])
 
 
 def rejection_ratio(confidences: ArrayLike, credits: ArrayLike) -> float | None:
@@ -197,36 +156,67 @@ def rejection_ratio(confidences: ArrayLike, credits: ArrayLike) -> float | None:
     coverages. None where all are right, or all wrong.
     """
     c, y = _checked(confidences, credits)
-    risk = float((1 - y).mean())
-    best = risk - aurc(y, y)
-    return None if best <= 0 else (risk - aurc(c, y)) / best
+    return _known(counted.rejection(counted.count(c, y), counted.count(y, y)))
 
 
 def accuracy_at(confidences: ArrayLike, credits: ArrayLike, coverage: float) -> float:
     """Share right among the most confident answers, ``coverage`` of all, rounded up."""
     if not 0 < coverage <= 1:
         raise UserError(f"coverage: must be above 0 and at most 1, got {coverage}")
-    curve = risk_coverage(confidences, credits)
-    return float(1 - curve[ceil(coverage * len(curve) - 1e-9) - 1])
+    whole = _counted(confidences, credits)
+    return float(counted.accuracy(whole, counted.kept(coverage, whole))[0])
 
 
 def figures(confidences: ArrayLike, credits: ArrayLike) -> dict[str, float | None]:
     """All figures by name; None where one has no value."""
     c, y = _checked(confidences, credits)
-    parts = brier(c, y)
     return {
-        "brier": parts.score,
-        "calibration": parts.calibration,
-        "refinement": parts.refinement,
-        "ece": expected_calibration_error(c, y),
-        f"ece_{BINS}": expected_calibration_error(c, y, BINS),
-        "squared_error": squared_calibration_error(c, y).value,
-        "auroc": auroc(c, y),
-        "auprc": auprc(c, y),
-        "aurc": aurc(c, y),
-        "rejection_ratio": rejection_ratio(c, y),
-        **{f"accuracy@{round(100 * each)}": accuracy_at(c, y, each) for each in COVERAGES},
+        name: _known(values)
+        for name, values in counted.figures(counted.count(c, y), counted.count(y, y)).items()
     }
+
+
+def resampled(
+    confidences: ArrayLike, credits: ArrayLike, draws: int = 1000, seed: int = 0
+) -> dict[str, Floats]:
+    """`figures` of questions drawn with replacement, by name, shape (draws,); NaN: there is none.
+
+    The draws depend on the number of questions and the seed alone: those of two arms with the same
+    questions in the same order are paired.
+
+    Args:
+        confidences, credits: shapes (questions,).
+        draws: at least 100.
+        seed: of numpy's Philox, at least 0.
+    """
+    c, y = _checked(confidences, credits)
+    check_integer("draws", draws, 100)
+    check_integer("seed", seed, 0)
+    generator = np.random.Generator(np.random.Philox(seed))
+    parts: list[dict[str, Floats]] = []
+    at_once = max(_CELLS // len(c), 1)
+    for start in range(0, draws, at_once):
+        rows = generator.integers(0, len(c), (min(at_once, draws - start), len(c)))
+        parts.append(counted.figures(counted.count(c, y, rows), counted.count(y, y, rows)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def ends(values: Floats, confidence: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of resampled values; None where a draw in twenty or more has none."""
+    known = values[np.isfinite(values)]
+    if len(known) * 20 <= len(values) * 19:
+        return None
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]).tolist()
+    return low, high
+
+
+def _counted(confidences: ArrayLike, credits: ArrayLike) -> counted.Counted:
+    return counted.count(*_checked(confidences, credits))
+
+
+def _known(values: Floats) -> float | None:
+    return None if np.isnan(values[0]) else float(values[0])
 
 
 def _checked(confidences: ArrayLike, credits: ArrayLike) -> tuple[Floats, Floats]:
@@ -236,17 +226,3 @@ def _checked(confidences: ArrayLike, credits: ArrayLike) -> tuple[Floats, Floats
         if (outside := values[(values < 0) | (values > 1)]).size:
             raise UserError(f"{name}: must lie between 0 and 1, got {outside[0]}")
     return pair
-
-
-def _groups(values: Floats) -> list[NDArray[np.intp]]:
-    """Places of equal values, by rising value."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
-
-
-def _binned(values: Floats, bins: int | None) -> list[NDArray[np.intp]]:
-    if bins is None:
-        return _groups(values)
-    check_integer("bins", bins, 1)
-    # each bin with its upper end, the first with 0, too; 3/20 in floats is not above 0.15
-    return _groups(np.maximum(np.ceil(np.round(values * bins, 9)), 1.0))

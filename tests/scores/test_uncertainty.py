@@ -11,6 +11,7 @@ import pytest
 from sklearn import metrics
 
 from btrans_eval.errors import UserError
+from btrans_eval.scores import counted
 from btrans_eval.scores import uncertainty as u
 
 
@@ -92,7 +93,8 @@ def test_calibration_error_in_bins(bins):
 
 def test_ends_of_bins_belong_to_the_lower_one():
     shares = [n / 20 for n in range(21)]  # 3/20 * 20 is 3.0000000000000004
-    assert len(u._binned(np.array(shares), 20)) == 20
+    n, _, _ = counted.binned(counted.count(np.array(shares), np.zeros(21)), 20)
+    assert n.tolist() == [[2] + [1] * 19]
 
 
 def test_without_bins_each_confidence_is_one():
@@ -218,3 +220,23 @@ def test_what_is_no_share_is_refused(c, y, said):
 def test_coverage_is_checked():
     with pytest.raises(UserError, match="coverage"):
         u.accuracy_at([0.5], [1], 0.0)
+
+
+def test_resampled_figures_are_those_of_each_draw():
+    for c, y in itertools.islice(cases(), 8):
+        found = u.resampled(c, y, draws=100, seed=3)
+        rows = np.random.Generator(np.random.Philox(3)).integers(0, len(c), (100, len(c)))
+        for draw in range(0, 100, 9):
+            some = u.figures(np.array(c)[rows[draw]], np.array(y)[rows[draw]])
+            for name, value in some.items():
+                expected = math.nan if value is None else value
+                assert found[name][draw] == pytest.approx(expected, nan_ok=True), name
+
+
+def test_ends_are_percentiles_and_none_where_many_draws_have_none():
+    values = np.arange(1001.0)
+    assert u.ends(values) == pytest.approx((25, 975))
+    values[:40] = np.nan
+    assert u.ends(values) is not None
+    values[:60] = np.nan
+    assert u.ends(values) is None
