@@ -29,6 +29,8 @@ USAGE = """btrans-eval COMMAND ...
         learn mean and standard deviation of the noise from text, for prior=FILE
   report OUT
         write the report of a comparison again
+  abstain OUT [--coverage 0.8] [--by share|of_valid|certainty] [--arm NAME] [--output FILE]
+        the questions that a vote would leave unanswered, and what that buys, as JSON lines
   export FORMAT OUT --model-id ORG/NAME [...]
         result files for leaderboards
   store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
         "run": run, "compare": compare, "train": train, "calibrate": calibrate, "fit": fit,
-        "report": report, "export": export, "store": store,
+        "report": report, "abstain": abstain, "export": export, "store": store,
     }  # fmt: skip
     if given[:1] in ([], ["-h"], ["--help"]):
         print(f"usage: {USAGE}", end="")
@@ -115,6 +117,27 @@ def report(arguments: Sequence[str]) -> None:
     from btrans_eval.report.report import write
 
     print(f"report: {write(Path(given.folder), given.encoder)}")
+
+
+def abstain(arguments: Sequence[str]) -> None:
+    """Tell which questions a vote would leave unanswered."""
+    parser = argparse.ArgumentParser(prog="btrans-eval abstain")
+    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    parser.add_argument("--coverage", type=float, default=0.8, help="share to answer (0.8)")
+    parser.add_argument("--by", default="share", help="share, of_valid or certainty (share)")
+    parser.add_argument("--arm", metavar="NAME", help="of the comparison (all that vote)")
+    parser.add_argument("--output", metavar="FILE", help="default: standard output")
+    given = parser.parse_args(arguments)
+    from btrans_eval.report.abstain import lines
+
+    text = "\n".join(lines(Path(given.folder), given.coverage, given.by, given.arm)) + "\n"
+    if given.output is None:
+        print(text, end="")
+        return
+    try:
+        Path(given.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"output: {given.output} cannot be written ({error.strerror})") from None
 
 
 def export(arguments: Sequence[str]) -> None:

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from btrans_eval.report import curves, opening, plane, questions, rendering, rerun, tables, tradeoff
+from btrans_eval.report import (
+    confidence,
+    curves,
+    opening,
+    plane,
+    questions,
+    rendering,
+    rerun,
+    tables,
+    tradeoff,
+)
 from btrans_eval.report import members as members_of
 from btrans_eval.report.study import ReportedTask, Study, read
 from btrans_eval.report.style import Look, Picture, looks
@@ -85,6 +95,9 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
         "primary": _unless_empty(tables.pairs(task, primary=True)),
         "exploratory": _unless_empty(tables.pairs(task, primary=False)),
         "curves": curves.pictures(task, arms) if scored else [],
+        "confidence": confidence.pictures(task, arms),
+        "confidence_table": confidence.table(task),
+        "confidence_differences": confidence.differences(task),
         "tradeoff": tradeoff.picture_of(task, study.arms, arms),
         "beside": tables.beside(task),
         "members": [

@@ -68,10 +68,11 @@ def _field(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-def _interval(
+def measured(
     found: Mapping[str, Any] | None, percent: bool, signed: bool = False, digits: int = 3
 ) -> Cell:
-    if found is None:
+    """A number with its interval; a dash where there is none."""
+    if found is None or found["estimate"] is None:
         return Cell(MISSING)
     ends = span(found, percent, signed, digits)
     return Cell(number(found["estimate"], percent, signed, digits), ends)
@@ -102,7 +103,7 @@ def headline(task: ReportedTask) -> Table:
     kinds = [kind for kind in _HEADS if any(_at_k(task, arm, kind) for arm in arms)]
     rows = []
     for arm in arms:
-        cells = [_interval(_at_k(task, arm, kind), task.is_share) for kind in kinds]
+        cells = [measured(_at_k(task, arm, kind), task.is_share) for kind in kinds]
         rows.append([Cell(arm), Cell(_calls(task, arm)), *cells])
     columns = ("arm", "K", *(_HEADS[kind] for kind in kinds))
     return Table(file_name("headline", task.name), columns, rows, _records(task))
@@ -145,7 +146,7 @@ def _measures(task: ReportedTask, name: str, measures: Sequence[str]) -> Table:
     rows = [
         [Cell(arm)]
         + [
-            _interval(task.metrics(arm).get(one), one in _SHARES, digits=_DIGITS.get(one, 3))
+            measured(task.metrics(arm).get(one), one in _SHARES, digits=_DIGITS.get(one, 3))
             for one in kept
         ]
         for arm in arms
@@ -167,7 +168,7 @@ def pairs(task: ReportedTask, primary: bool) -> Table:
     for pair in chosen:
         ends = {"estimate": pair["difference"], "low": pair["low"], "high": pair["high"]}
         cells = [Cell(f"{pair['a']} − {pair['b']}"), Cell(_oracle(pair["metric"]), pair["label"])]
-        cells.append(_interval(ends, task.is_share, signed=True))
+        cells.append(measured(ends, task.is_share, signed=True))
         cells += [Cell(p_value(pair["p_holm"]))] if primary else []
         cells.append(Cell(p_value(pair["p"])))
         cells += [_mcnemar(pair["mcnemar"])] if exact else []
@@ -206,7 +207,7 @@ def members(task: ReportedTask, arm: str, found: Sequence[Member]) -> Table:
     rows, records = [], []
     for one in found:
         cells = [Cell(str(one.member)), Cell(str(one.responses))]
-        cells += [_interval(one.score, task.is_share)]
+        cells += [measured(one.score, task.is_share)]
         cells += [Cell(number(one.in_winner, percent=True))] if voted else []
         rows.append(cells)
         record = {"task": task.name, "arm": arm, "member": one.member, "responses": one.responses}
@@ -225,8 +226,8 @@ def depth(task: ReportedTask) -> Table:
         split, agreed = numbers["variance"], numbers["agreed"]
         within = number(split["within"]) if split else MISSING
         between = number(split["between"]) + (", cut at 0" if split["cut"] else "") if split else ""
-        cells = [Cell(arm), _interval(numbers["metrics"].get("mean"), task.is_share)]
-        cells += [_interval(numbers["two_way"], task.is_share), Cell(within)]
+        cells = [Cell(arm), measured(numbers["metrics"].get("mean"), task.is_share)]
+        cells += [measured(numbers["two_way"], task.is_share), Cell(within)]
         cells += [Cell(between or MISSING)]
         cells += [Cell(MISSING if agreed is None else number(agreed, percent=True))]
         rows.append(cells)
@@ -243,7 +244,7 @@ def planning(task: ReportedTask) -> Table:
     for pair in task.numbers["pairs"]:
         needed = pair["questions_needed"]
         cells = [Cell(f"{pair['a']} − {pair['b']}"), Cell(_oracle(pair["metric"]))]
-        cells += [_interval(pair["two_way"], task.is_share, signed=True)]
+        cells += [measured(pair["two_way"], task.is_share, signed=True)]
         cells += [Cell(MISSING if needed is None else f"{needed:,}")]
         rows.append(cells)
         records.append({"task": task.name, **_flat(pair)})
