@@ -163,7 +163,7 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import failures, part, record
+        from btrans_eval.harness import doubts, failures, part, record
 
         if "tasks" not in task_dict:  # as get_task_dict gives them
             groups, tasks = evaluator._handle_back_comp(task_dict)
@@ -172,10 +172,15 @@ def note_scoring(evaluator: Any) -> None:
         runner = getattr(lm, "runner", None)
         with record.begun(runner and runner.judge) as run:
             run.judge.forget()
+            if runner is not None:
+                runner.likelihoods.said.clear()  # of requests that may be gone
             failures.watch(tasks, runner is not None, lambda: record.current().failures)
             with part.ended_before_scoring(lm, tasks):
                 results = inner(lm, task_dict, *args, **kwargs)
         taken = {**run.notes, **run.failures.summary()}
+        if results is not None and runner is not None and runner.ranks.size == 1:
+            sure = doubts.of_tasks(tasks, runner.likelihoods.said)
+            taken |= {"likelihoods": sure} if sure else {}
         if results is not None and taken:
             results[_SCORES] = taken
         return results

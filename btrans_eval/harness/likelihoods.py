@@ -39,6 +39,9 @@ class Likelihoods:
         shelf: where scores are kept, if they are.
         is_stock: whether all members are the model itself.
         log: where each member's scores are written, if they are.
+
+    Attributes:
+        said: each member's scores, by the identity of the request; cleared by who reads them.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Likelihoods:
     ) -> None:
         self._engine, self._config, self._ranks = engine, config, ranks
         self._shelf, self._is_stock, self._log = shelf, is_stock, log
+        self.said: dict[int, list[Any]] = {}
         self._member: int | None = None  # whose turn it is
         self._together: list[int] = []  # for whom is scored in this turn
         self._call = 0  # number of the harness's call in this turn
@@ -99,6 +103,7 @@ class Likelihoods:
             question.places[0]: [found[question.places[0], member] for member in range(members)]
             for question in questions
         }
+        self.said |= {id(each.request): scores[each.places[0]] for each in questions}
         if self._log is not None and self._ranks.rank == 0:
             for question in questions:
                 self._log.write(likelihood_line(question.request, scores[question.places[0]]))

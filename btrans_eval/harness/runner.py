@@ -45,6 +45,9 @@ class Runner:
         calibration: how sigma was found, for the results file.
         responses: JSON-lines file for every member's response, or None.
         before: the runner of another population on this engine, which this one takes over from.
+
+    Attributes:
+        likelihoods: scores under each member.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Runner:
         self._log = open_log(responses, self.ranks, config.store is not None)
         self._used: dict[str, dict[str, Any]] = {}
         self._answering = Answering(engine, config, self.ranks, self._shelf, population.is_stock)
-        self._likelihoods = Likelihoods(
+        self.likelihoods = Likelihoods(
             engine, config, self.ranks, self._shelf, population.is_stock, self._log
         )
 
@@ -213,7 +216,7 @@ class Runner:
         self, requests: Sequence[Tokens], disable_tqdm: bool = False, size: int | None = None
     ) -> list[Scored]:
         """What the harness's own methods ask of the tokens, under the member whose turn it is."""
-        return self._likelihoods.of_tokens(requests, disable_tqdm, size)
+        return self.likelihoods.of_tokens(requests, disable_tqdm, size)
 
     def _by_member(
         self, score: Callable[..., list[Any]], requests: Sequence[Any], disable_tqdm: bool
@@ -234,7 +237,7 @@ class Runner:
         ]
         for question in questions:
             self._note_use(question, "mean likelihood")
-        scores = self._likelihoods.by_member(score, questions, members, disable_tqdm)
+        scores = self.likelihoods.by_member(score, questions, members, disable_tqdm)
         if scores is None:
             return None
         self._merge_log()
