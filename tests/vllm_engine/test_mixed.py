@@ -53,7 +53,7 @@ def scored(kind, texts):
 
 def in_turns(lm, **own):
     become(lm, scheduling="member", **own)
-    assert lm.engine.members_at_once == 1
+    assert (lm.engine.members_at_once, lm.engine.batching(None)) == (1, "vllm, member")
     return lm
 
 
