@@ -118,7 +118,9 @@ class VLLMEngine:
         return self.generation.prompt_tokens(request)
 
     def batching(self, request: Any) -> str:
-        return "vllm"
+        if self._noise is None:
+            return "vllm"
+        return f"vllm, {'mixed' if self.members_at_once > 1 else 'member'}"
 
     def rows_at_once(self, longest: Any) -> int:
         return self._rows_at_once

@@ -1,8 +1,10 @@
 """``btrans-vllm``: the harness's ``vllm`` model type, answered by a population.
 
 The same member is the same mind as in ``btrans-hf``: noise is keyed by the names that layers have
-in transformers. Members answer one after another, and only vLLM's public methods are used. Sampled
-responses have seeds of their own, keyed as in ``btrans-hf``; vLLM's draws differ from its draws.
+in transformers. Members share vLLM's batches where a trial at the start shows that they can, which
+touches one private method (`mixing`); else they answer one after another, by public methods alone.
+Sampled responses have seeds of their own, keyed as in ``btrans-hf``; vLLM's draws differ from its
+draws.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -124,23 +124,25 @@ class Noise:
             raise RuntimeError(f"tables hold {self.tables.slots} members, not {len(owners)}")
         missing = sorted(owners.keys() - self.tables.held)
         if missing or self._held is not _SHARED:
-            self.show({salt: self._shifts(population, owners[salt]) for salt in missing}, owners)
+            self.show(((salt, self._shifts(population, owners[salt])) for salt in missing), owners)
         return salts
 
-    def show(self, shifts: Mapping[str, Mapping[str, bytes]], keep: Collection[str] = ()) -> None:
+    def show(
+        self, shifts: Iterable[tuple[str, Mapping[str, bytes]]], keep: Collection[str]
+    ) -> None:
         """From now on requests have the noise of their key, and tables hold this, too.
 
         Args:
-            shifts: by key.
-            keep: keys of what they hold already, and have to go on with.
+            shifts: keys and their noise; that of many members is not wanted at once.
+            keep: the keys of all that tables have to hold, these among them.
 
         Raises:
             RuntimeError: if a request is still running.
         """
         self._held = _UNKNOWN
         self.engines.forget()
-        for key, given in shifts.items():
-            self.tables.give(key, given, keep={*keep, *shifts})
+        for key, given in shifts:
+            self.tables.give(key, given, keep)
         self.tables.mix()
         self._held = _SHARED
 

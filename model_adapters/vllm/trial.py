@@ -150,7 +150,7 @@ def _together(
     shifts = [noise.pretended(layers, member) for member in range(2)]
     asked = {"prompt_logprobs": 1, "logprobs": 1, "max_tokens": new}
     seen = []  # by member, in each order
-    noise.show(dict(zip(keys, shifts, strict=True)))
+    noise.show(zip(keys, shifts, strict=True), keys)
     noise.engines.tell("btrans_try", True)
     for order in ([0, 1], [1, 0]):
         outputs = noise.probe.ask_members({keys[i]: prompts[i] for i in order}, asked)

@@ -20,6 +20,7 @@ from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.runner import Runner
 from btrans_eval.population.population import Population
+from btrans_eval.scores.likelihood import log_mean
 
 
 class Canned:
@@ -106,6 +107,66 @@ def test_what_is_stored_is_not_asked_again(population, tmp_path):
     again = Runner(engine, population, config, before=first)
     assert again.generate([request("a")], disable_tqdm=True) == ["8"]
     assert len(engine.asked_for) == 3
+
+
+class Mixed(Canned):
+    """Scores two members in one batch: each says its number more than the tokens' sum."""
+
+    members_at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.batches_of: list[tuple[list[int], list[list[int]]]] = []
+
+    def score_each(self, requests: Any, members: Any) -> dict[int, list[tuple[float, bool]]]:
+        fed = [context + continuation for _, context, continuation in requests]
+        self.batches_of.append((list(members), fed))
+        return {m: [(-float(m + sum(each)), m == 0) for each in fed] for m in members}
+
+    def answering(self, member: int | None) -> Any:
+        self.member = member
+        return nullcontext()
+
+    def score(self, requests: Any, rows: int | None) -> list[tuple[float, bool]]:
+        return self.score_each(requests, [self.member])[self.member]
+
+
+def scored_by_members(engine: Mixed, population: Population, **own: Any) -> Any:
+    """What a runner of this engine makes of three requests; its harness asks for two at a time."""
+    config = PopulationConfig(sigma=0.1, members=3, **own)
+    runner = Runner(engine, population, config)
+    runner.is_never_scored = config.shard is not None
+
+    def score(requests: Any, disable_tqdm: bool) -> Any:
+        tokens = [(None, [1, each.idx], [2]) for each in requests]
+        return [s for start in (0, 2) for s in runner.score_tokens(tokens[start : start + 2], True)]
+
+    asked = [SimpleNamespace(**{**vars(request("a")), "idx": idx}) for idx in (5, 6, 7)]
+    return runner.loglikelihood(score, asked, True)
+
+
+def test_members_are_scored_as_many_at_a_time_as_the_engine_can(population, tmp_path):
+    engine = Mixed()
+    scores = scored_by_members(engine, population)
+    first, last = [[1, 5, 2], [1, 6, 2]], [[1, 7, 2]]
+    # a batch holds two rows: one request of two members, or two of the third, who is alone
+    assert engine.batches_of == [
+        ([0, 1], first[:1]), ([0, 1], first[1:]), ([0, 1], last), ([2], first), ([2], last),
+    ]  # fmt: skip
+    expected = [log_mean([-3.0 - idx - member for member in range(3)]) for idx in (5, 6, 7)]
+    assert [value for value, _ in scores] == pytest.approx(expected)
+    assert not any(greedy for _, greedy in scores)
+
+    store = str(tmp_path / "scores.sqlite")
+    again, engine = Mixed(), Mixed()
+    assert scored_by_members(engine, population, store=store) == scores
+    assert scored_by_members(again, population, store=store) == scores and not again.batches_of
+
+
+def test_members_of_a_part_are_scored_one_after_another(population, tmp_path):
+    engine = Mixed()
+    scored_by_members(engine, population, store=str(tmp_path / "s.sqlite"), shard="1/2")
+    assert engine.batches_of and all(len(members) == 1 for members, _ in engine.batches_of)
 
 
 class CannedLM(LM):

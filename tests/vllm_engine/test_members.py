@@ -347,7 +347,7 @@ def test_what_was_used_stands_in_the_results(lm):
     info = lm.get_model_info()
     assert info["vllm"].startswith("0.32.")
     assert (info["btrans"]["sigma"], info["btrans"]["norms_matched"]) == (0.1, 5)
-    assert info["btrans"]["tasks"]["toy"]["batching"] == "vllm"
+    assert info["btrans"]["tasks"]["toy"]["batching"] == "vllm, mixed"
 
 
 # ---------------------------------------------------------------------- without noise

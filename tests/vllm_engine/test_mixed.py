@@ -53,8 +53,19 @@ def scored(kind, texts):
 
 def in_turns(lm, **own):
     become(lm, scheduling="member", **own)
-    assert lm.engine.members_at_once == 1
+    assert (lm.engine.members_at_once, lm.engine.batching(None)) == (1, "vllm, member")
     return lm
+
+
+def unsalted(generate):
+    """The same, of prompts that nothing tells from other members'."""
+
+    def generates(prompts, parameters, adapter):
+        for prompt in prompts:
+            prompt["cache_salt"] = "the same for all"
+        return generate(prompts, parameters, adapter)
+
+    return generates
 
 
 class Watched:
@@ -145,14 +156,7 @@ def test_no_response_comes_from_another_members_cache(lm, monkeypatch):
     expected = said(lm, LONG, GREEDY)
     become(lm)
     assert said(lm, LONG, GREEDY) == expected
-    generate = lm.engine._engines.generate
-
-    def unsalted(prompts, parameters, adapter):
-        for prompt in prompts:
-            prompt["cache_salt"] = "the same for all"
-        return generate(prompts, parameters, adapter)
-
-    monkeypatch.setattr(lm.engine._engines, "generate", unsalted)
+    monkeypatch.setattr(lm.engine._engines, "generate", unsalted(lm.engine._engines.generate))
     assert said(lm, LONG, GREEDY) != expected, "this test sees no cache at all"
     lm.engine._engines.forget()
 
@@ -396,6 +400,10 @@ def test_members_whose_prompts_are_read_in_pieces_and_begun_anew(checkpoint):
         prompts = [" ".join(text.split()[: 60 + 17 * turn]) for turn, text in enumerate(LONG)]
         texts = said(lm, prompts, arguments)
         counted = {each.name: each for each in lm.model.get_metrics()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lm.engine._engines, "generate", unsalted(lm.engine._engines.generate))
+            assert said(lm, prompts, arguments) != texts, "this test sees no cache at all"
+        lm.engine._engines.forget()
         values = [value for value, _ in lm.loglikelihood(scored("loglikelihood", PAIRS))]
     finally:
         close(lm)

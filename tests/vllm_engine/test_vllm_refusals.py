@@ -55,6 +55,8 @@ def no_engine(monkeypatch, tmp_path):
          r"calibrate --model_args pretrained=\S+,dtype=float32 --kl 0.05 --output_path OUT first"),
         ({"sigma": "auto", "trust_remote_code": True}, "dtype=float32,trust_remote_code=True --kl"),
         ({"prior": "balanced"}, "prior: balanced was not measured yet"),
+        ({"scheduling": "mixed", "tensor_parallel_size": 2}, "scheduling: members cannot share "
+         "batches, since it was not tested with tensor_parallel_size=2, got mixed; use schedul"),
         ({"sigma": "auto", "quantization": "fp8"}, "sigma: auto .* does not see quantization"),
     ],
 )  # fmt: skip
