@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +83,7 @@ def _with_ends(value: float | None, drawn: Floats) -> dict[str, Any]:
     return {"estimate": value, "low": low, "high": high}
 
 
-def _reliability(votes: Votes) -> list[Mapping[str, float]]:
+def _reliability(votes: Votes) -> list[dict[str, float]]:
     """By distinct share of votes, the share of questions that are right, and how many there are."""
     points = []
     for share in np.unique(votes.share):

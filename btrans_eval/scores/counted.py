@@ -155,4 +155,5 @@ def kept(coverage: float, counted: Counted) -> int:
 
 def _over(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
     """The quotient; where the whole is 0 or less, otherwise."""
-    return np.divide(part, whole, out=np.full(part.shape, otherwise), where=whole > 0)
+    found: Floats = np.divide(part, whole, out=np.full(part.shape, otherwise), where=whole > 0)
+    return found
