@@ -3,8 +3,8 @@
     cd ../shared/hub && HF_HUB_OFFLINE=1 python .../benchmarks/prefixes.py    # half an hour, CPU
 
 SmolLM2-135M-Instruct in float32, MMLU-Pro rows of one subject, behind its five examples for that.
-Loglikelihoods of ten letters under 8 members, against the same with `batching=static`, which reads
-every prompt whole, and against stock `hf` asked 8 times; generation of 64 tokens behind five
+Loglikelihoods of ten letters under members, against the same with `batching=static`, which reads
+every prompt whole, and against stock `hf` asked as often; generation of 64 tokens behind five
 examples, and behind none. Ratios of seconds come pair by pair from one run, medians and ranges over
 the pairs.
 """
@@ -25,7 +25,6 @@ from lm_eval.models.huggingface import HFLM
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.model_adapters.hf import BTransHF
 
-MEMBERS = 8
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LETTERS = "ABCDEFGHIJ"
 
@@ -55,12 +54,12 @@ def likelihoods(texts: list[str]) -> list[Instance]:
     ]
 
 
-def generations(texts: list[str]) -> list[Instance]:
+def generations(texts: list[str], members: int) -> list[Instance]:
     own = {"until": ["\n\nQuestion"], "max_gen_toks": 64, "do_sample": False}
     return [
-        Instance("generate_until", {"answer": "A"}, (text, own), 0, ("mmlu_pro", n, MEMBERS))
+        Instance("generate_until", {"answer": "A"}, (text, own), 0, ("mmlu_pro", n, members))
         for n, text in enumerate(texts)
-        for _ in range(MEMBERS)
+        for _ in range(members)
     ]
 
 
@@ -91,20 +90,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subject", default="psychology")
     parser.add_argument("--questions", type=int, default=12)
+    parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=3)
     given = parser.parse_args()
     shots = prompts(given.subject, 5, given.questions)
     alone = prompts(given.subject, 0, given.questions)
 
     def population(batching: str) -> BTransHF:
-        return BTransHF(sigma=SIGMA, members=MEMBERS, batch_size=8, batching=batching)
+        return BTransHF(sigma=SIGMA, members=given.members, batch_size=8, batching=batching)
 
     shared, whole = population("refill"), population("static")
     stock = HFLM(**demo_arguments(), batch_size=8, device=DEVICE)
     lengths = sorted(len(shared.tok_encode(text)) for text in shots)
     common = len(shared.tok_encode(shots[0])) - len(shared.tok_encode(alone[0]))
     print(
-        f"{given.questions} questions, {MEMBERS} members, 8 rows; prompts of {lengths[0]} to "
+        f"{given.questions} questions, {given.members} members, 8 rows; prompts of {lengths[0]} to "
         f"{lengths[-1]} tokens, about {common} of them examples; {DEVICE}, torch "
         f"{torch.__version__}, {torch.get_num_threads()} threads"
     )
@@ -114,13 +114,13 @@ def main() -> None:
     print(f"loglikelihoods differ by {apart:.1e} at most")
     compare("loglikelihoods, static / shared", lambda: whole.loglikelihood(asked),
             lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
-    compare(f"loglikelihoods, stock x {MEMBERS} / shared",
-            lambda: [stock.loglikelihood(asked) for _ in range(MEMBERS)],
+    compare(f"loglikelihoods, stock x {given.members} / shared",
+            lambda: [stock.loglikelihood(asked) for _ in range(given.members)],
             lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
     separate = population("refill")
     separate.engine.generation._reads_once = False  # as before beginnings were shared
     for name, texts in (("five-shot", shots), ("zero-shot", alone)):
-        wanted = generations(texts)
+        wanted = generations(texts, given.members)
         same = sum(
             a == b
             for a, b in zip(

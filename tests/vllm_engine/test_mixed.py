@@ -57,6 +57,22 @@ def in_turns(lm, **own):
     return lm
 
 
+def test_votes_that_stop_return_what_all_members_would(lm, monkeypatch):
+    asked = []
+    call = lm.engine._call
+    monkeypatch.setattr(
+        lm.engine.generation, "_call", lambda *args: asked.append(len(args[1])) or call(*args)
+    )
+    found = {}
+    for stop in ("none", "exact"):
+        become(lm, members=7, sigma=0.002, stop=stop)
+        asked.clear()
+        texts = lm.generate_until(cloned(generation(PROMPTS, GREEDY, 1)))
+        found[stop] = [str(text) for text in texts], sum(asked)
+    assert found["exact"][0] == found["none"][0]
+    assert found["none"][1] == 7 * len(PROMPTS) > found["exact"][1] >= 4 * len(PROMPTS)
+
+
 def unsalted(generate):
     """The same, of prompts that nothing tells from other members'."""
 
