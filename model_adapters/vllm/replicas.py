@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 _OF_THE_DRIVER = ("RANK", "RANK_LOCAL", "SIZE", "MASTER_IP", "MASTER_PORT")
@@ -33,6 +36,9 @@ class OneEngine:
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm
+        # after multiprocessing's own, so before it: that one waits for vLLM's processes, which end
+        # when the engine is forgotten, and here it is held to the last
+        atexit.register(_end, weakref.ref(llm))
 
     def tell(self, method: str, *args: Any) -> list[list[Any]]:
         return [self._llm.collective_rpc(method, args=args)]
@@ -62,6 +68,14 @@ class OneEngine:
         self._llm.wake_up(tags=["scheduling"])
         outputs: list[Any] = self._llm.wait_for_completion(use_tqdm=False)
         return outputs
+
+
+def _end(engine: weakref.ref[Any]) -> None:
+    """End an engine's processes, if it is still there."""
+    llm = engine()
+    if llm is not None:
+        with suppress(AttributeError):  # an engine in this process has none
+            llm.llm_engine.engine_core.shutdown()
 
 
 class Replica(OneEngine):
