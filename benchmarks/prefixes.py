@@ -118,7 +118,7 @@ def main() -> None:
             lambda: [stock.loglikelihood(asked) for _ in range(given.members)],
             lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
     separate = population("refill")
-    separate.engine.generation._reads_once = False  # as before beginnings were shared
+    separate.engine.generation.reads_once = False  # as before beginnings were shared
     for name, texts in (("five-shot", shots), ("zero-shot", alone)):
         wanted = generations(texts, given.members)
         same = sum(

@@ -14,8 +14,12 @@ from btrans_eval.scores.estimators import maj_at_k
 
 RANKING = ("auroc", "auprc", "aurc", "rejection_ratio", "accuracy@50", "accuracy@80", "accuracy@90")
 """Figures that take nothing but the order of confidences: all that entropy has."""
-COMPARED = ("brier", "ece", "auroc", "aurc", "accuracy@80")
+COMPARED = ("brier", "squared_error", "auroc", "aurc", "accuracy@80")
 """Figures of which the difference of two arms is told."""
+BIASED = ("calibration", "refinement", "squared_error")
+"""Figures that are larger, or smaller, in draws of the questions than in the questions."""
+UNBOUNDED = ("ece", "ece_20")
+"""Figures that are so far off in draws that no interval is told."""
 
 
 class Votes(NamedTuple):
@@ -45,7 +49,8 @@ def of_arm(votes: Votes) -> dict[str, Any]:
         found = uncertainty.figures(values, votes.credit)
         drawn = uncertainty.resampled(values, votes.credit)
         kinds[kind] = {
-            name: _with_ends(found[name], drawn[name]) for name in (names or tuple(found))
+            name: _with_ends(found[name], _centred(name, found[name], drawn[name]))
+            for name in (names or tuple(found))
         }
     return {
         "figures": kinds,
@@ -81,6 +86,13 @@ def _with_ends(value: float | None, drawn: Floats) -> dict[str, Any]:
     ends = None if value is None else uncertainty.ends(drawn)
     low, high = ends or (None, None)
     return {"estimate": value, "low": low, "high": high}
+
+
+def _centred(name: str, value: float | None, drawn: Floats) -> Floats:
+    """The draws without what drawing adds on average; none where that cannot be told."""
+    if name in UNBOUNDED or value is None:
+        return np.full(1, np.nan)
+    return drawn - (np.nanmean(drawn) - value) if name in BIASED else drawn
 
 
 def _reliability(votes: Votes) -> list[dict[str, float]]:

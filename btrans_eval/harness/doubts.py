@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from typing import Any
 
 from btrans_eval.errors import UserError
 from btrans_eval.scores.doubt import Doubt, doubt, summary
+
+logger = logging.getLogger(__name__)
 
 Scores = Mapping[int, Sequence[tuple[float, bool]]]
 """Of each member, by the identity of the request that was scored."""
@@ -22,8 +26,12 @@ def of_tasks(tasks: Iterable[Any], scores: Scores) -> dict[str, dict[str, float 
     for task in tasks:
         if getattr(task, "OUTPUT_TYPE", None) != "multiple_choice" or task.multiple_input:
             continue
-        asked = _by_question(task, scores)
-        known = [one for doc, table in asked if (one := _question(task, doc, table)) is not None]
+        try:
+            asked = _by_question(task, scores)
+            known = [one for doc, table in asked if (one := _question(task, doc, table))]
+        except Exception as error:  # the run's own results must not be lost for it
+            logger.warning("likelihoods: %s tells no doubt: %r", task.config.task, error)
+            continue
         if known:
             found[str(task.config.task)] = {
                 "questions": len(known),
@@ -53,11 +61,12 @@ def _by_question(task: Any, scores: Scores) -> list[tuple[Any, list[list[float]]
 
 def _question(task: Any, doc: Any, table: list[list[float]]) -> Doubt | None:
     choices, gold = task.doc_to_choice(doc), task.doc_to_target(doc)
-    if isinstance(gold, str) and gold in choices:
-        gold = choices.index(gold)
-    if not isinstance(gold, int) or not 0 <= gold < len(choices) or len(table) < len(choices):
-        return None
+    if isinstance(gold, (list, tuple)) and len(gold) == 1:
+        gold = gold[0]
     try:
-        return doubt(list(zip(*table, strict=True)), gold)
-    except UserError:
+        place = choices.index(gold) if isinstance(gold, str) else int(index(gold))
+        if len(table) != len(choices):
+            return None
+        return doubt(list(zip(*table, strict=True)), place)
+    except (UserError, TypeError, ValueError):  # several right ones, none, or no likelihoods
         return None

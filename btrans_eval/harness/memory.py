@@ -19,10 +19,12 @@ class RowLimit:
 
     Attributes:
         most: rows of the largest batch that is tried; None: no limit known.
+        release: gives back memory that can be done without, once; whether there was any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, release: Callable[[], bool] = lambda: False) -> None:
         self.most: int | None = None
+        self.release = release
 
     def run(
         self, batch: Sequence[Item], action: Callable[[list[Item]], Any], name: str
@@ -76,7 +78,11 @@ class RowLimit:
                 self._halve(width, name)
 
     def _halve(self, rows: int, name: str) -> None:
+        released = self.release()
         clear_device_cache(garbage_collection=True)
+        if released:  # as many rows may fit without it
+            logger.warning("out of memory: prompts that begin alike are read whole from now on")
+            return
         if rows == 1:
             raise UserError(
                 f"batch_size: memory does not suffice for a single row of {name}; use a "

@@ -15,7 +15,8 @@ from btrans_eval.report.tables import Cell, Row, Table, measured
 from btrans_eval.report.text import file_name
 
 _COLUMNS = {
-    "brier": "Brier score", "ece": "calibration error", "auroc": "AUROC", "aurc": "AURC",
+    "brier": "Brier score", "ece": "calibration error",
+    "squared_error": "squared, unbiased", "auroc": "AUROC", "aurc": "AURC",
     "rejection_ratio": "rejection ratio", "accuracy@80": "right of the surest 80%",
 }  # fmt: skip
 _PERCENT = ("accuracy@80",)

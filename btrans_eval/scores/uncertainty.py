@@ -8,7 +8,7 @@ tied classes; such a question counts as right with weight y and as wrong with we
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from math import log
+from math import fsum, log
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +48,9 @@ def confidence(classes: Sequence[Hashable | None]) -> Confidence:
     if not valid:
         return Confidence(0.0, 0.0, 0.0)
     shares = [size / n for size in sizes] + [1 / n] * (n - valid)
-    entropy = -sum(share * log(share) for share in shares)
-    certainty = 1 - entropy / log(n) if n > 1 else 1.0
+    # in any order, and of partitions that are equally sure, the same bits: ties must be ties
+    entropy = -fsum(sorted(share * log(share) for share in shares))
+    certainty = round(1 - entropy / log(n), 12) if n > 1 else 1.0
     return Confidence(max(sizes) / n, max(sizes) / valid, max(certainty, 0.0))
 
 

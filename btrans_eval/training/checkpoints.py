@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from btrans_eval.errors import UserError
+from btrans_eval.training.rollouts import Rollouts
 
 MARK = "population.json"
 """Written into a checkpoint when all else of it is there: one without was not finished."""
@@ -76,9 +77,10 @@ def read(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
     for name, value in facts.items():
-        if name != "generations" and found.get(name) != value:
+        before = found.get(name, getattr(Rollouts, name, None))  # older ones lack what is new
+        if name != "generations" and before != value:
             raise UserError(
-                f"resume_from_checkpoint: {path} is of a run with {name}={found.get(name)}, got "
+                f"resume_from_checkpoint: {path} is of a run with {name}={before}, got "
                 f"{value}; go on with the same population, or begin in another folder"
             )
     return found

@@ -66,8 +66,14 @@ def evaluate(
         arm
         for key, extra in adapters.items()
         for arm in (
-            _clean(key, runs.get(key), noise, extra),
-            ArmPlan(_name(key, "members"), "population", None, _own(runs.get(key), noise), extra),
+            _clean(key, _learned(plan, key, runs, MEANS), extra),
+            ArmPlan(
+                _name(key, "members"),
+                "population",
+                None,
+                _learned(plan, key, runs, PRIOR) or noise,
+                extra,
+            ),  # fmt: skip
         )
     ]
     asked = plan.evaluation
@@ -96,23 +102,23 @@ def _name(key: tuple[str, int], how: str) -> str:
     return f"{arm}, {how}" if arm == UNTRAINED else f"{arm}, seed {seed}, {how}"
 
 
-def _clean(
-    key: tuple[str, int], run: Path | None, noise: Mapping[str, Any], extra: dict[str, Any]
-) -> ArmPlan:
+def _clean(key: tuple[str, int], means: dict[str, Any] | None, extra: dict[str, Any]) -> ArmPlan:
     """The model without noise; with the means of its biases, where they were learned."""
-    name, means = _name(key, "clean"), None if run is None else run / ADAPTER / MEANS
-    if means is None or not means.is_file():
-        return ArmPlan(name, "stock", None, {}, extra)
-    own = {"seed": noise["seed"], "prior": str(means.resolve())}
-    return ArmPlan(name, "population", None, own, extra)
+    if means is None:
+        return ArmPlan(_name(key, "clean"), "stock", None, {}, extra)
+    return ArmPlan(_name(key, "clean"), "population", None, means, extra)
 
 
-def _own(run: Path | None, noise: dict[str, Any]) -> dict[str, Any]:
-    """The noise of what evaluates: that of all, or what the run has learned."""
-    learned = None if run is None else run / ADAPTER / PRIOR
-    if learned is None or not learned.is_file():
-        return noise
-    return {"seed": noise["seed"], "prior": str(learned.resolve())}
+def _learned(
+    plan: TrainPlan, key: tuple[str, int], runs: Mapping[tuple[str, int], Path], name: str
+) -> dict[str, Any] | None:
+    """Noise that a run has learned, in the layers that it has; None where none was learned."""
+    file = runs[key] / ADAPTER / name if key in runs else None
+    if file is None or not file.is_file():
+        return None
+    arm = next(arm for arm in plan.arms if arm.name == key[0])
+    where = {"norms": arm.noise["norms"]} if "norms" in arm.noise else {}
+    return {"seed": plan.evaluation.seed, "prior": str(file.resolve()), **where}
 
 
 def _noise(plan: TrainPlan, runs: Mapping[tuple[str, int], Path]) -> dict[str, Any]:

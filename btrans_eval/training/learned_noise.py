@@ -33,7 +33,7 @@ BOUND = 10.0
 _STATE = "learning.safetensors"
 
 
-def begun(start: Population, rollouts: Rollouts, accelerator: Any) -> LearnedNoise | None:
+def begun(start: Population, rollouts: Rollouts, trainer: Any) -> LearnedNoise | None:
     """The noise that learns in a run; None where it does not.
 
     Raises:
@@ -41,8 +41,8 @@ def begun(start: Population, rollouts: Rollouts, accelerator: Any) -> LearnedNoi
     """
     if rollouts.learn == "lora":
         return None
-    check_learned(start, accelerator.num_processes)
-    return LearnedNoise(start, rollouts.noise_learning_rate, accelerator.device)
+    check_learned(start, trainer.accelerator.num_processes, trainer.args)
+    return LearnedNoise(start, rollouts.noise_learning_rate, trainer.accelerator.device)
 
 
 class LearnedNoise(TrainerCallback):
@@ -86,12 +86,20 @@ class LearnedNoise(TrainerCallback):
         with self._start.given([bias.float() for bias in biases]):
             yield
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """What an interrupted run has left is none of this one's."""
+        self._forget_gradients()
+
+    def _forget_gradients(self) -> None:
+        """They are not the model's, whose gradients the trainer clears."""
+        for each in self._both:
+            each.grad = None
+
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """The parameters have moved: keep them in bounds, and the population as they are."""
         with torch.no_grad():
             self._posterior.log_scale.clamp_(-math.log(BOUND), math.log(BOUND))
-        for each in self._both:
-            each.grad = None  # they are not the model's, whose gradients the trainer clears
+        self._forget_gradients()
         self.population = fit.learned(self._start, self._posterior)
 
     def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:

@@ -110,8 +110,13 @@ def check_population(population: PopulationConfig | Population) -> None:
         )
 
 
-def check_learned(population: Population, processes: int) -> None:
+def check_learned(population: Population, processes: int, args: Any) -> None:
     """Refuse noise that could not learn by reward."""
+    if args.load_best_model_at_end:
+        raise UserError(
+            "load_best_model_at_end: cannot be had with learn=lora+sigma: the adapter would be of "
+            "another step than the noise; resume from the checkpoint instead"
+        )
     if population.noise != "sequence":
         raise UserError(
             f"learn: lora+sigma needs noise=sequence, got noise={population.noise}; leave noise out"

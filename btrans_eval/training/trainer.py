@@ -84,7 +84,7 @@ class BTransGRPOTrainer(GRPOTrainer):
         self.calibration: dict[str, Any] | None = None
         self.population = self._populate(population)
         refusals.check_model(self.model, self.population.layers)
-        self.learned = learned_noise.begun(self.population, self.rollouts, self.accelerator)
+        self.learned = learned_noise.begun(self.population, self.rollouts, self)
         if self.learned is not None:
             self.add_callback(self.learned)  # before the marks: a marked checkpoint has its noise
         self._watch, self._extra_votes = watch, extra_votes

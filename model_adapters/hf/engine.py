@@ -35,7 +35,7 @@ class HFEngine:
 
     def __init__(self, lm: HFLM, weights: Callable[[], str]) -> None:
         self._lm, self._weights = lm, weights
-        self.row_limit = RowLimit()
+        self.row_limit = RowLimit(self._release)
         self._may_share_rows = lm.logits_cache
         self._batch_sizes: dict[tuple[str, int], dict[int, int]] = {}
         self._member: int | None = None
@@ -53,7 +53,6 @@ class HFEngine:
 
     def become(self, population: Population, config: PopulationConfig) -> None:
         self._population = population
-        self._reads_once = config.batching == "refill" and not population.is_stock
         self.generation.become(population, config)
         # continuations that share a row have different contexts
         self._lm.logits_cache = self._may_share_rows and config.noise_from == "prompt"
@@ -106,11 +105,11 @@ class HFEngine:
     @contextmanager
     def answering(self, member: int | None) -> Iterator[None]:
         """Within, every row that the harness's methods call the model with is this member's."""
-        outer, self._member = self._member, member
+        outer, self._member = (self._member, self._contexts), member
         try:
             yield
         finally:
-            self._member, self._contexts = outer, None
+            self._member, self._contexts = outer
 
     def logits(self, rows: torch.Tensor, whole: Callable[[], torch.Tensor]) -> torch.Tensor:
         """What a model call, shape (rows, tokens), says to its last tokens: those that are asked.
@@ -132,7 +131,7 @@ class HFEngine:
                 return whole()
         new = [row[read.get_seq_length() :] for row in fed]
         with torch.no_grad(), self.generation.bound(members, starts):
-            name = str(self.generation.growing_cache())
+            name = str(self.generation.growing_cache)
             return passes.logits(self._lm.model, name, new, [0] * len(new), read, last=0)
 
     def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:
@@ -184,13 +183,19 @@ class HFEngine:
 
     def _shared(self, requests: Sequence[Tokens]) -> Contexts | None:
         """What contexts begin with alike; None where each row is read whole."""
-        cache = self.generation.growing_cache() if self._reads_once else None
-        if cache is None or self._member is None or self.row_limit.most is not None:
+        cache = self.generation.growing_cache
+        if cache is None or self._member is None or not self.generation.reads_once:
             return None
         fed = [self._fed(context, continuation) for _, context, continuation in requests]
         # one by one: what is read does not depend on what was stored before
         held = prefixes_of(self._lm.model, cache, self.generation.bound, 1)
         return Contexts([row for row, _ in fed], [start for _, start in fed], held)
+
+    def _release(self) -> bool:
+        """Give up what is read once, for good."""
+        was, self.generation.reads_once = self.generation.reads_once, False
+        self._contexts = None
+        return was
 
     def _fed(
         self, context: Sequence[int], continuation: Sequence[int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,9 +43,10 @@ _OURS = {
 class Generation:
     """Rows of requests as tokens of the model, for a population that may change.
 
-    Args:
-        lm: an ``HFLM``, loaded.
-        row_limit: how many rows have fitted into memory.
+    Args: an ``HFLM``, loaded, and how many rows have fitted into memory.
+
+    Attributes:
+        reads_once: whether what prompts begin with alike is read once for each member.
     """
 
     def __init__(self, lm: HFLM, row_limit: RowLimit) -> None:
@@ -54,7 +56,7 @@ class Generation:
     def become(self, population: Population, config: PopulationConfig) -> None:
         """From now on, rows are answered by this population's members."""
         self._population, self._is_refilled = population, config.batching == "refill"
-        self._reads_once = self._is_refilled and not population.is_stock
+        self.reads_once = self._is_refilled and not population.is_stock
 
     # ------------------------------------------------------------- what is asked
     def arguments(self, request: Any) -> dict[str, Any]:
@@ -158,9 +160,13 @@ class Generation:
                 logger.warning("batching: static for %s, because %s", request.task_name, found)
         return self._prepared[name]
 
+    @cached_property
     def growing_cache(self) -> str | None:
         """What the model calls its cache, if what was read can be kept there; else None."""
-        found = self._look(1, {"do_sample": False})
+        try:
+            found = self._look(1, {"do_sample": False})
+        except UserError:  # what cannot generate can score all the same
+            return None
         return found.cache_argument if isinstance(found, Prepared) else None
 
     def _look(self, limit: int, arguments: dict[str, Any]) -> Prepared | Unfit:
@@ -210,10 +216,9 @@ class Generation:
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
             texts = [text(place, row) for place, row in enumerate(rows)]
-            held = None
-            if self._reads_once and self._row_limit.most is None:
-                if share(texts, self._population.noise_from == "generation"):
-                    held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
+            held, are_alike = None, self._population.noise_from == "generation"
+            if self.reads_once and share(texts, are_alike):
+                held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
             batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit, held)
             for group in batch.run(texts):
                 yield [(each.place, ending.response(each.tokens)) for each in group]
@@ -223,16 +228,12 @@ class Generation:
 
     def _bind(self, texts: Sequence[Text]) -> AbstractContextManager[None]:
         """Row i of the batch is answered by text i's member."""
-        members = [text.member for text in texts]
-        return self.bound(members, [len(text.prompt) - 1 for text in texts])
+        starts = [len(text.prompt) - 1 for text in texts]
+        return self.bound([text.member for text in texts], starts)
 
     @contextmanager
     def bound(self, members: Sequence[int], starts: Sequence[int] | None) -> Iterator[None]:
-        """Rows are answered by these members, in the precision of `hf`.
-
-        Args:
-            starts: where each one's noise begins, if that is with generation.
-        """
+        """Rows are answered by members, in `hf`'s precision; late noise begins at ``starts``."""
         is_late = self._population.noise_from == "generation"
         precision = self._lm.mixed_precision_dtype
         with (

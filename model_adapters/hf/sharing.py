@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -46,16 +47,25 @@ def share(texts: list[Text], are_alike: bool) -> bool:
     Args:
         are_alike: whether all members read prompts as the model does.
     """
-    prompts = {text.place if are_alike else id(text.prompt): text.prompt[:-1] for text in texts}
-    lengths = dict(zip(prompts, shared(list(prompts.values())), strict=True))
-    turns: dict[tuple[int, ...], int] = {}
+    by_prompt: dict[int, list[Text]] = {}
     for text in texts:
-        length = lengths[text.place if are_alike else id(text.prompt)]
-        beginning = tuple(text.prompt[:length])
-        text.beginning = (None if are_alike else text.member, beginning)
-        turns.setdefault(beginning, len(turns))
+        by_prompt.setdefault(id(text.prompt), []).append(text)
+    # read alike, a prompt is there for all that have it: each counts
+    counted = [own[: len(own) if are_alike else 1] for own in by_prompt.values()]
+    asked = [own[0].prompt[:-1] for own in counted]
+    lengths = shared([prompt for prompt, own in zip(asked, counted, strict=True) for _ in own])
+    firsts = accumulate((len(own) for own in counted[:-1]), initial=0)
+    turns: dict[tuple[int, ...], int] = {}
+    held: dict[tuple[int, ...], tuple[int, ...]] = {}  # each beginning once
+    for own, prompt, first in zip(by_prompt.values(), asked, firsts, strict=True):
+        beginning = tuple(prompt[: lengths[first]])
+        beginning = held.setdefault(beginning, beginning)
+        for text in own:
+            text.beginning = (None if are_alike else text.member, beginning)
+    for text in texts:
+        turns.setdefault(text.beginning[1], len(turns))
     texts.sort(key=lambda text: turns[text.beginning[1]])  # few beginnings are held at a time
-    return any(lengths.values())
+    return any(lengths)
 
 
 class Contexts:

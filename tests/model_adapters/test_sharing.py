@@ -110,12 +110,37 @@ def test_what_does_not_fit_into_memory_is_read_whole(checkpoint, monkeypatch):
     assert sum(tokens) > 1.3 * enough[1]
 
 
-def test_after_memory_ran_out_nothing_is_shared(checkpoint):
-    lm, tokens = made(checkpoint)
-    enough = said(lm, GREEDY), sum(tokens)
-    lm, tokens = made(checkpoint)
-    lm.engine.row_limit.most = 2
-    assert said(lm, GREEDY) == enough[0] and sum(tokens) > 1.3 * enough[1]
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_where_memory_runs_out_prompts_are_read_whole(checkpoint, monkeypatch, caplog, batch_size):
+    """As many rows as before are tried first, and a single row does not end the run."""
+    static = made(checkpoint, batching="static", batch_size=batch_size)[0]
+    expected = said(static, GREEDY), scores(static, pairs())
+    monkeypatch.setattr(prefixes.Prefixes, "_joined", out_of_memory)
+    lm, _ = made(checkpoint, batch_size=batch_size)
+    assert said(lm, GREEDY) == expected[0] and lm.engine.row_limit.most is None
+    assert "read whole from now on" in caplog.text
+    lm, _ = made(checkpoint, batch_size=batch_size)
+    assert scores(lm, pairs())[0] == pytest.approx(expected[1][0], abs=1e-5)
+    assert lm.engine.row_limit.most is None
+
+
+def out_of_memory(*args):
+    raise RuntimeError("CUDA out of memory.")
+
+
+def test_batch_size_auto_shares_for_every_member(checkpoint):
+    lm, tokens = made(checkpoint, batch_size="auto", max_batch_size=4)
+    whole, all_tokens = made(checkpoint, batch_size="auto", max_batch_size=4, batching="static")
+    assert scores(lm, pairs())[0] == pytest.approx(scores(whole, pairs())[0], abs=1e-5)
+    assert sum(tokens[-12:]) < sum(all_tokens[-12:])
+
+
+def test_a_model_that_cannot_generate_scores(checkpoint):
+    lm, _ = made(checkpoint)
+    expected = scores(lm, pairs())[0]
+    lm, _ = made(checkpoint)
+    lm.model.generation_config.stop_strings = ["w9"]
+    assert scores(lm, pairs())[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_model_itself_never_shares(checkpoint):

@@ -46,6 +46,19 @@ def test_confidence(classes, share, of_valid, certainty):
     assert u.confidence(classes) == pytest.approx((share, of_valid, certainty))
 
 
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ([0, 0, 0, 1, 1, 2], [0, 1, 1, 2, 2, 2]),
+        ([0] * 4 + [1] * 3 + [2] * 3, [0] * 6 + [1] * 2 + [2, 3]),
+        ([0] * 5 + [1] * 5 + [2] * 4 + [3] * 2, [0] * 10 + [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_equal_certainties_are_ties(one, other):
+    assert u.confidence(one).certainty == u.confidence(other).certainty
+    assert u.confidence(one[::-1]) == u.confidence(one)
+
+
 def test_no_response_has_no_confidence():
     with pytest.raises(UserError, match="responses"):
         u.confidence([])

@@ -17,7 +17,7 @@ from toy import InFloat64, made, weights
 from btrans_eval.cli import main
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
-from btrans_eval.training import BTransGRPOTrainer, Rollouts
+from btrans_eval.training import BTransGRPOTrainer, Rollouts, learned_noise
 from btrans_eval.training.arms import make_arm, parse_arms
 from btrans_eval.training.steps import lines
 
@@ -148,6 +148,28 @@ def test_noise_that_cannot_learn_is_refused(tmp_path, given, said):
         made(tmp_path, population=PopulationConfig(seed=5, **given), rollouts=rollouts())
 
 
+def test_the_best_checkpoint_is_not_mixed_with_the_last_noise(tmp_path):
+    trainer = made(tmp_path, rollouts=rollouts())
+    trainer.args.load_best_model_at_end = True
+    with pytest.raises(UserError, match="load_best_model_at_end"):
+        learned_noise.begun(trainer.population, trainer.rollouts, trainer)
+
+
+def test_what_an_interrupted_run_left_is_forgotten(tmp_path):
+    trainer = made(tmp_path, rollouts=rollouts(0.0), max_steps=1)
+    trainer.learned._both[0].grad = torch.ones_like(trainer.learned._both[0])
+    seen = []
+    step = trainer.learned.on_optimizer_step
+
+    def look(*args, **more):
+        seen.append(float(trainer.learned._both[0].grad.abs().max()))
+        step(*args, **more)
+
+    trainer.learned.on_optimizer_step = look
+    trainer.train()
+    assert 0 < seen[0] < 0.5
+
+
 def test_an_arm_says_what_it_learns():
     (arm,) = parse_arms("population@1.0:sigma=0.3:learn=lora+sigma")
     assert arm.rollouts.learn == LEARN
@@ -165,7 +187,7 @@ def command(tmp_path_factory):
         "train", "--task", "toy_words", "--include_path", words_task.save(folder / "task"),
         "--model_args", f"pretrained={checkpoint},device=cpu", "--examples", "20", "--steps", "6",
         "--prompts", "2", "--group", "4", "--save_steps", "2", "--learning_rate", "0.01",
-        "--arms", f"population@1.0:sigma=0.3:learn={LEARN}", "--seeds", "0",
+        "--arms", f"population@1.0:sigma=0.3:norms=input_layernorm:learn={LEARN}", "--seeds", "0",
     ]  # fmt: skip
 
 
