@@ -16,6 +16,7 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.failures import Failures
+from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.views import view_tasks
 
 MANAGER = TaskManager()
@@ -124,7 +125,10 @@ def test_a_stock_tasks_own_metric_under_a_population(gsm8k, monkeypatch):
 def ours() -> Canned:
     """A model with what tells our model types from others."""
     lm = Canned(right)
-    lm.runner = SimpleNamespace(judge=Judge(), config=PopulationConfig(sigma=0))
+    lm.runner = SimpleNamespace(
+        judge=Judge(), config=PopulationConfig(sigma=0), ranks=Ranks(),
+        likelihoods=SimpleNamespace(said={}),
+    )  # fmt: skip
     return lm
 
 

@@ -197,7 +197,7 @@ def test_a_checkpoint_that_was_cut_off_is_not_gone_on_from(tmp_path):
     assert checkpoints.latest(tmp_path) == str(tmp_path / "checkpoint-2")
     with pytest.raises(UserError, match="was not finished"):
         checkpoints.read(tmp_path / "checkpoint-4", {})
-    with pytest.raises(UserError, match="is of a run with schedule=None, got exponential"):
+    with pytest.raises(UserError, match="is of a run with schedule=constant, got exponential"):
         checkpoints.read(tmp_path / "checkpoint-2", {"schedule": "exponential", "seed": 1})
     with pytest.raises(UserError, match="is of a run with seed=1, got 3"):
         checkpoints.read(tmp_path / "checkpoint-2", {"seed": 3, "generations": 0})
