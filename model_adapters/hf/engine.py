@@ -192,10 +192,12 @@ class HFEngine:
         return Contexts([row for row, _ in fed], [start for _, start in fed], held)
 
     def _release(self) -> bool:
-        """Give up what is read once, for good."""
-        was, self.generation.reads_once = self.generation.reads_once, False
-        self._contexts = None
-        return was
+        """Give up what is read once, for good, if there is any."""
+        is_held = self.generation.shares or self._contexts is not None
+        if is_held:
+            self.generation.reads_once = self.generation.shares = False
+            self._contexts = None
+        return is_held
 
     def _fed(
         self, context: Sequence[int], continuation: Sequence[int]

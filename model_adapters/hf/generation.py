@@ -43,10 +43,10 @@ _OURS = {
 class Generation:
     """Rows of requests as tokens of the model, for a population that may change.
 
-    Args: an ``HFLM``, loaded, and how many rows have fitted into memory.
-
+    Made of an ``HFLM``, loaded, and of how many rows have fitted into memory.
     Attributes:
-        reads_once: whether what prompts begin with alike is read once for each member.
+        reads_once: whether what prompts begin with alike may be read once for each member.
+        shares: whether some of the last ones did.
     """
 
     def __init__(self, lm: HFLM, row_limit: RowLimit) -> None:
@@ -56,7 +56,7 @@ class Generation:
     def become(self, population: Population, config: PopulationConfig) -> None:
         """From now on, rows are answered by this population's members."""
         self._population, self._is_refilled = population, config.batching == "refill"
-        self.reads_once = self._is_refilled and not population.is_stock
+        self.reads_once, self.shares = self._is_refilled and not population.is_stock, False
 
     # ------------------------------------------------------------- what is asked
     def arguments(self, request: Any) -> dict[str, Any]:
@@ -216,8 +216,9 @@ class Generation:
 
         def start(rows: list[Row], places: int) -> Iterator[list[tuple[int, Response]]]:
             texts = [text(place, row) for place, row in enumerate(rows)]
-            held, are_alike = None, self._population.noise_from == "generation"
-            if self.reads_once and share(texts, are_alike):
+            are_alike, held = self._population.noise_from == "generation", None
+            self.shares = self.reads_once and share(texts, are_alike)
+            if self.shares:
                 held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
             batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit, held)
             for group in batch.run(texts):
