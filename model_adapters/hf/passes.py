@@ -1,4 +1,4 @@
-"""A forward pass over tokens that follow what a cache holds, rows padded on the left."""
+"""Rows padded on the left, and a forward pass over what follows what a cache holds of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ import torch
 from torch import Tensor
 
 from btrans_eval.model_adapters.hf.sampling import on
+
+
+def padded(prompts: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, shape (rows, longest prompt).
+
+    Not the harness's way, which looks at the first row only to see whether the prompts of a
+    batch hold a BOS token of their own.
+
+    Args:
+        padding: the token that pads.
+    """
+    longest = max(map(len, prompts))
+    tokens = [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(tokens), torch.tensor(mask)
 
 
 def logits(

@@ -6,6 +6,7 @@ behind it. Prompts are compared by the tokens that are fed.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from btrans_eval.model_adapters.hf.slots import contents
+
+logger = logging.getLogger(__name__)
 
 LEAST = 128
 """Tokens of a beginning that is worth a pass of its own."""
@@ -112,11 +115,14 @@ class Prefixes:
         for start in range(0, len(missing), self._at_once):
             some = missing[start : start + self._at_once]
             self._keep(some, self._read(some))
-        self._fit = self._fit and not self._missing(keys)
-        if not self._fit:
+        if self._fit and self._missing(keys):
+            self._fit = False
             self._held.clear()
-            return None
-        return self._joined(rows)
+            logger.warning(
+                "prompts are read whole: what those of one batch begin with does not fit into "
+                "%d MiB of memory", self._budget >> 20,
+            )  # fmt: skip
+        return self._joined(rows) if self._fit else None
 
     def _missing(self, keys: Iterable[Key]) -> list[Key]:
         """Those that are not held, each once; those that are count as used now."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from btrans_eval.model_adapters.hf import passes, prefixes
+from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.capacity import bytes_for_prefixes
 from btrans_eval.model_adapters.hf.prefixes import Key, Prefixes, shared
 from btrans_eval.model_adapters.hf.refill import Text
@@ -96,14 +96,14 @@ class Contexts:
         return (-self._longest[beginning], beginning) if beginning else (-len(row), ())
 
     def read(self, rows: Sequence[tuple[int, ...]], member: int | None) -> DynamicCache | None:
-        """A cache of as many first tokens as all rows have read; None where that is little.
+        """A cache of as many first tokens as all rows have read; None where one has none.
 
         Args:
             rows: of a batch, without what pads them on the right.
             member: who answers; None where all members read alike.
         """
         lengths = [self._lengths.get(row, 0) for row in rows]
-        if min(lengths) < prefixes.LEAST:
+        if not min(lengths):
             return None
         keys = [(member, row[:length]) for row, length in zip(rows, lengths, strict=True)]
         return self._held.cache([(key, min(lengths)) for key in keys])

@@ -124,9 +124,10 @@ def test_what_was_used_longest_ago_goes_first():
     assert read == [[ONE], [THREE], [TWO], [THREE]]  # TWO took the place of THREE
 
 
-def test_what_does_not_fit_is_not_shared_and_not_read_again():
+def test_what_does_not_fit_is_not_shared_not_read_again_and_told_once(caplog):
     prefixes, read = held(2 * OF_THREE - 1)
     assert prefixes.cache([(ONE, 1)]) is not None
     assert prefixes.cache([(ONE, 1), (THREE, 1)]) is None
     assert prefixes.cache([(ONE, 1)]) is None
     assert read == [[ONE], [THREE]]
+    assert caplog.text.count("prompts are read whole") == 1
