@@ -68,6 +68,7 @@ def test_the_other_model_s_stands_beside_it(tmp_path):
 def test_the_rows_of_the_vote_give_both_again(tmp_path):
     ((_, rows),) = exported(write(tmp_path))["population"]
     votes = [row for row in rows if row["evaluation_result_id"].endswith("maj@4")]
+    votes.sort(key=lambda row: row["sample_id"])
     pairs = [(float(row["metadata"]["vote_share"]), row["evaluation"]["score"]) for row in votes]
     assert pairs == [(1.0, 1.0), (0.5, 0.5), (0.5, 0.0)]
     others = [row for row in rows if not row["evaluation_result_id"].endswith("maj@4")]
