@@ -24,9 +24,11 @@ _METRICS = {
     "mean": ("btrans.mean_at_k", "mean_score"),
     "maj": ("btrans.maj_at_k", "majority_vote"),
     "pass": ("pass_at_k", "pass_rate"),
+    "brier": ("btrans.vote_brier", "vote_brier_score"),
+    "ece": ("btrans.vote_ece", "calibration_error"),
 }
 """Id and family. Only pass@k has an id that others use; no family is "accuracy", which the store
-averages over logs."""
+averages over logs, nor "brier_score", which there sums over choices and goes up to 2."""
 _ENGINES = {"btrans-hf": "transformers", "hf": "transformers"}
 
 
@@ -91,7 +93,7 @@ def _log(
             ),
         },
         "evaluation_results": [
-            _result(task, side, number, options, found) for number in side.numbers.values()
+            _result(task, side, number, options, found) for number in side.published.values()
         ],
     }
 
@@ -153,8 +155,9 @@ def _result(
                 "source_of_responses": found["source_of_responses"],
                 "tie_rule": facts.TIES,
                 "invalid_answer_rule": facts.INVALID,
+                **facts.of_calibration(number),
             },
-            "lower_is_better": False,
+            "lower_is_better": number.lower_is_better,
             "score_type": "continuous",
             "min_score": 0,
             "max_score": 1,
@@ -171,22 +174,27 @@ def _result(
 def _details(
     task: TaskEvidence, side: Side, number: Number, options: ExportOptions
 ) -> dict[str, Any]:  # fmt: skip
-    """The other model's number at equal K, and how far the two are apart."""
+    """The other model's number at equal K, how far the two are apart, and what rows say of it."""
     other = task.stock if side.is_population else task.population
     name = "stock_model" if side.is_population else "population"
     pair = task.differences.get(number.kind, {})
+    has_rows = number.kind in side.numbers
     return {
         name: options.base_model_id if side.is_population else options.model_id,
-        f"{name}_score_same_k": other.numbers[number.kind].value,
+        f"{name}_score_same_k": other.published[number.kind].value,
         f"{name}_responses": facts.source(task, other),
         "stock_model_greedy_score_1_call": None
-        if task.greedy is None
+        if task.greedy is None or not has_rows
         else task.greedy.numbers["mean"].value,
         "population_minus_stock": pair.get("difference"),
         "population_minus_stock_low": pair.get("low"),
         "population_minus_stock_high": pair.get("high"),
         "population_minus_stock_p": pair.get("p"),
-        "is_correct_in_samples": number.is_correct_rule,
+        "is_correct_in_samples": number.is_correct_rule if has_rows else None,
+        "in_samples": None
+        if has_rows
+        else f"no rows of its own: in those of maj@{number.n} vote_share is the confidence and the "
+        "score the credit",
         **side.rates,
     }
 

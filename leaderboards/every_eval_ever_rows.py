@@ -9,6 +9,7 @@ from typing import Any
 from btrans_eval.leaderboards.evidence import Side, TaskEvidence
 from btrans_eval.leaderboards.numbers import Number
 from btrans_eval.results import AnsweredQuestion, ScoredResponse
+from btrans_eval.scores.uncertainty import confidence
 
 Row = dict[str, Any]
 
@@ -53,6 +54,7 @@ def _row(task: TaskEvidence, side: Side, number: Number, place: int) -> Row:
         "evaluation": {"score": score, "is_correct": correct},
         "metadata": {
             "metric": number.title,
+            **_confidence(number, question),
             "is_correct_means": number.is_correct_rule,
             "score_of_each_response": json.dumps(scores),
             "answer_class_of_each_response": _each(question, "label"),
@@ -63,6 +65,13 @@ def _row(task: TaskEvidence, side: Side, number: Number, place: int) -> Row:
             "document_sha256": question.document,
         },
     }
+
+
+def _confidence(number: Number, question: AnsweredQuestion) -> Row:
+    """The share of votes of a vote's winner, from which anyone can count its calibration."""
+    if number.kind != "maj":
+        return {}
+    return {"vote_share": json.dumps(confidence([one.label for one in question.responses]).share)}
 
 
 def _attribution(number: Number, question: AnsweredQuestion) -> list[Row]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose, isfinite, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import refusals
 from btrans_eval.leaderboards.arms import greedy_arms, population_arm, stock_arm
-from btrans_eval.leaderboards.numbers import ESTIMATES, Number
+from btrans_eval.leaderboards.calibration import calibration_of
+from btrans_eval.leaderboards.numbers import CALIBRATION, ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions
 from btrans_eval.results import AnsweredQuestion, Run
 
@@ -35,6 +36,7 @@ class Side:
         questions: in the order of the task's documents.
         columns: every number of each question.
         numbers: by kind (mean, maj, pass), those that both sides have.
+        calibration: how sure the vote is, by kind (brier, ece); none where answers do not vote.
         rates: other columns' means, such as ``invalid_rate``.
     """
 
@@ -42,7 +44,13 @@ class Side:
     questions: tuple[AnsweredQuestion, ...]
     columns: Columns
     numbers: Mapping[str, Number]
+    calibration: Mapping[str, Number]
     rates: Mapping[str, float]
+
+    @property
+    def published(self) -> Mapping[str, Number]:
+        """Numbers and calibration by kind."""
+        return {**self.numbers, **self.calibration}
 
     @property
     def is_population(self) -> bool:
@@ -62,7 +70,7 @@ class TaskEvidence:
         population: the population's part.
         stock: the stock model's part, at the same K.
         greedy: the stock model's one greedy answer, where the comparison has it.
-        differences: by kind, the comparison's difference population − stock.
+        differences: by kind, the comparison's difference population − stock, where it has one.
     """
 
     name: str
@@ -195,11 +203,19 @@ def _task(task: Mapping[str, Any], both: JoinedTask, arms: Sequence[Arm]) -> Tas
         stock=_side(task, both, stock, kinds),
         greedy=_side(task, both, greedy[0], ["mean"]) if greedy else None,
         differences={
-            pair["metric"].partition("@")[0]: pair
-            for pair in task["pairs"]
-            if (pair["a"], pair["b"]) == (a, b)
+            kind: pair for kind, pair in _differences(task) if (pair["a"], pair["b"]) == (a, b)
         },
     )
+
+
+def _differences(task: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All differences of arms by kind."""
+    kinds = {figure: kind for kind, figure in CALIBRATION.items()}
+    for pair in task["pairs"]:
+        yield pair["metric"].partition("@")[0], pair
+    for pair in task.get("confidence_pairs", ()):
+        if pair["figure"] in kinds:
+            yield kinds[pair["figure"]], pair
 
 
 def _column(kind: str, calls: int) -> str:
@@ -214,7 +230,7 @@ def _has(task: Mapping[str, Any], arm: Arm, kind: str) -> bool:
 def _side(
     task: Mapping[str, Any], joined: JoinedTask, arm: Arm, kinds: Sequence[str]
 ) -> Side:  # fmt: skip
-    questions = joined.arms[arm.name]
+    questions, what = joined.arms[arm.name], f"{task['name']}, {arm.name}"
     metrics, calls = task["arms"][arm.name]["metrics"], len(questions[0].responses)
     votes = _column("maj", calls) in metrics
     columns = tuple(columns_of(question, votes, bool(task["binary"])) for question in questions)
@@ -222,7 +238,7 @@ def _side(
     for kind in kinds:
         column = _column(kind, calls)
         values = np.array([row[column] for row in columns])
-        _check_equal(f"{task['name']}, {arm.name}, {column}", metrics[column], float(values.mean()))
+        refusals.refuse_other(f"{what}, {column}", metrics[column], float(values.mean()))
         spread = float(values.std(ddof=1)) if len(values) > 1 else None
         numbers[kind] = Number(
             kind=kind,
@@ -240,16 +256,5 @@ def _side(
         for name in ("invalid_rate", "tie_rate", "truncated_rate", "mean_tokens")
         if name in metrics
     }
-    return Side(arm, questions, columns, numbers, rates)
-
-
-def _check_equal(what: str, recorded: Mapping[str, Any], counted: float) -> None:
-    """A number is exported only where the responses give the same one."""
-    value = recorded["estimate"]
-    if not isinstance(value, (int, float)) or not isfinite(value):
-        raise UserError(f"{what}: is missing or no number ({value}); run btrans-eval compare again")
-    if not isclose(value, counted, rel_tol=0, abs_tol=1e-9):
-        raise UserError(
-            f"{what}: comparison.json says {value:.6g} and the responses say {counted:.6g}; run "
-            "btrans-eval compare again"
-        )
+    calibration = calibration_of(what, task["arms"][arm.name], questions)
+    return Side(arm, questions, columns, numbers, calibration, rates)

@@ -8,6 +8,7 @@ from typing import Any
 
 from btrans_eval import __version__
 from btrans_eval.leaderboards.evidence import Evidence, Side, TaskEvidence
+from btrans_eval.leaderboards.numbers import CONFIDENCE, Number
 
 Scalar = str | int | float | bool
 TIES = "ties share the credit equally"
@@ -53,6 +54,14 @@ def settings(task: TaskEvidence, side: Side, evidence: Evidence) -> dict[str, Sc
         "arms_in_the_comparison": ", ".join(evidence.arms),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def of_calibration(number: Number) -> dict[str, Scalar]:
+    """What a number of how sure a vote is depends on beside the vote; nothing of others."""
+    if not number.lower_is_better:
+        return {}
+    said: dict[str, Scalar] = {"confidence": CONFIDENCE, "questions": number.questions}
+    return said if number.bins is None else {**said, "bins": number.bins}
 
 
 def versions(side: Side) -> dict[str, Scalar | None]:

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import facts
 from btrans_eval.leaderboards.evidence import Evidence, TaskEvidence
-from btrans_eval.leaderboards.numbers import ESTIMATES, Number
+from btrans_eval.leaderboards.numbers import CALIBRATION, ESTIMATES, Number
 from btrans_eval.leaderboards.options import ExportOptions, is_hub_id
 
 FILE = "model-index.md"
@@ -22,8 +22,8 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
     found = [
         _result(task, kind, evidence, options)
         for task in evidence.tasks
-        for kind in ESTIMATES
-        if kind in task.population.numbers
+        for kind in (*ESTIMATES, *CALIBRATION)
+        if kind in task.population.published
     ]
     found.sort(
         key=lambda one: str(one.unique_identifier)
@@ -43,7 +43,7 @@ def files(evidence: Evidence, options: ExportOptions) -> dict[str, str]:
 def _result(
     task: TaskEvidence, kind: str, evidence: Evidence, options: ExportOptions
 ) -> EvalResult:
-    side, number = task.population, task.population.numbers[kind]
+    side, number = task.population, task.population.published[kind]
     rows = facts.dataset(task)
     identity = _dataset_id(task, rows, evidence, options)
     return EvalResult(
@@ -54,7 +54,8 @@ def _result(
         dataset_config=rows.get("config"),
         dataset_split=rows.get("split"),
         dataset_revision=options.dataset_revision,
-        metric_type=f"{kind}_at_k",  # never "accuracy": a vote or an oracle is none
+        # never "accuracy": a vote or an oracle is none
+        metric_type=f"vote_{kind}" if kind in CALIBRATION else f"{kind}_at_k",
         metric_name=f"{task.name}: {number.title}",
         metric_value=number.value,
         metric_args={
@@ -64,6 +65,8 @@ def _result(
             "meaning": number.meaning,
             "calls_per_answer": number.k,
             "unit": "proportion",
+            "lower_is_better": number.lower_is_better,
+            **facts.of_calibration(number),
             **_error(number),
             **_stock(task, kind, options),
             **facts.settings(task, side, evidence),
@@ -74,22 +77,24 @@ def _result(
 
 
 def _error(number: Number) -> dict[str, float | str]:
+    bounded = number.low is not None or number.high is not None
     found = {
         "stderr": number.stderr,
         "interval_95_low": number.low,
         "interval_95_high": number.high,
-        "interval_method": f"{number.method}, over questions",
+        "interval_method": f"{number.method}, over questions" if bounded else None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _stock(task: TaskEvidence, kind: str, options: ExportOptions) -> dict[str, float | str]:
-    number = task.stock.numbers[kind]
+    number = task.stock.published[kind]
+    greedy = task.greedy.numbers["mean"].value if task.greedy and kind in ESTIMATES else None
     found: dict[str, float | str | None] = {
         "stock_model": options.base_model_id,
         "stock_value_same_k": number.value,
         "stock_stderr": number.stderr,
-        "stock_greedy_value_1_call": task.greedy.numbers["mean"].value if task.greedy else None,
+        "stock_greedy_value_1_call": greedy,
         "stock_responses": facts.source(task, task.stock),
     }
     if pair := task.differences.get(kind):
@@ -128,10 +133,13 @@ def _body(evidence: Evidence, options: ExportOptions) -> str:
         "|---|---|---:|---:|---:|",
     ]
     for task in evidence.tasks:
-        for kind, number in task.population.numbers.items():
-            own, other = _cell(number), _cell(task.stock.numbers[kind])
+        for kind, number in task.population.published.items():
+            own, other = _cell(number), _cell(task.stock.published[kind])
             lines.append(f"| {task.name} | {number.title} | {own} | {other} | {number.questions} |")
-    lines += ["", "Shares in [0, 1] with standard errors over questions.", ""]
+    said = "Shares in [0, 1] with standard errors over questions."
+    if any(task.population.calibration for task in evidence.tasks):
+        said += " Of Brier score and calibration error, also in [0, 1], less is better."
+    lines += ["", said, ""]
     for task in evidence.tasks:
         side = task.population
         lines += [
@@ -140,7 +148,7 @@ def _body(evidence: Evidence, options: ExportOptions) -> str:
             f"{facts.version_sentence(task, side)}."
         ]
     meanings = {number.title: number.meaning for task in evidence.tasks
-                for number in task.population.numbers.values()}  # fmt: skip
+                for number in task.population.published.values()}  # fmt: skip
     lines += [f"- {title}: {meaning}" for title, meaning in meanings.items()]
     lines += [f"- In votes {facts.TIES}; {facts.INVALID}."]
     return "\n".join(lines) + "\n"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ESTIMATES = ("mean", "maj", "pass")
+CALIBRATION = {"brier": "brier", "ece": "ece_20"}
+"""How sure the vote is: by kind, the figure's name in comparison.json."""
+CONFIDENCE = "votes of the winning answer over all responses, those without an answer included"
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,7 @@ class Number:
     """One number of one model on one task, with its uncertainty over questions.
 
     Attributes:
-        kind: mean, maj or pass.
+        kind: mean, maj or pass; brier or ece of the vote.
         n: responses per question, K.
         value: in [0, 1].
         low: end of the 95% interval; None where it is not bounded.
@@ -21,6 +24,7 @@ class Number:
         stderr: over questions; None where there is one question.
         deviation: standard deviation over questions; None where there is one.
         questions: how many.
+        bins: of equal width on [0, 1], of a calibration error.
     """
 
     kind: str
@@ -32,6 +36,12 @@ class Number:
     stderr: float | None
     deviation: float | None
     questions: int
+    bins: int | None = None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less is better: of calibration, never of a score."""
+        return self.kind in CALIBRATION
 
     @property
     def k(self) -> int:
@@ -50,6 +60,9 @@ class Number:
             "mean": f"mean@{self.n} = pass@1 (avg of {self.n})",
             "maj": f"maj@{self.n} (vote of {self.n} responses)",
             "pass": f"pass@{self.n} (oracle: any of {self.n} right)",
+            "brier": f"Brier score of maj@{self.n} (confidence: share of votes)",
+            "ece": f"calibration error of maj@{self.n} (ECE in {self.bins} bins, confidence: share "
+            "of votes)",
         }[self.kind]
 
     @property
@@ -62,6 +75,11 @@ class Number:
             "calls for one answer; ties share the credit. Not the accuracy of a single response.",
             "pass": f"Share of questions that any of {self.n} responses gets right: an oracle "
             "that knows the gold answer chooses. Not an accuracy.",
+            "brier": f"How far the share of votes of the answer that most of {self.n} responses "
+            "give is from its being right, squared: 0 is best, and always saying one half has 1/4.",
+            "ece": f"How far the share of votes of the answer that most of {self.n} responses give "
+            "is from the share of such answers that are right: 0 is best. Few questions make it "
+            "too large, so it has no interval.",
         }[self.kind]
 
     @property
@@ -72,11 +90,16 @@ class Number:
             "maj": "plurality vote of all n responses; ties share the credit equally",
             "pass": "1 - C(n-c, k) / C(n, k) (Chen et al. 2021), c of n right; at k = n whether "
             "any is",
+            "brier": "mean over questions of y (1 - c)^2 + (1 - y) c^2 (Brier 1950), c the "
+            "confidence, y the credit of the vote",
+            "ece": f"mean over questions of |mean c - mean y| of their bin, {self.bins} bins of "
+            "equal width with their upper ends (Naeini et al. 2015, Guo et al. 2017), c the "
+            "confidence, y the credit of the vote",
         }[self.kind]
 
     @property
     def is_correct_rule(self) -> str:
-        """What a question must show to be called correct under this number."""
+        """What a question must show to be called correct under a number that has rows."""
         return {
             "mean": f"all {self.n} responses are right",
             "maj": "the vote is right, and so is every answer that it is tied with",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isclose, isfinite
 from typing import Any
 
 from btrans_eval.compare.join import Arm, JoinedTask
@@ -92,6 +92,18 @@ def refuse_unscored(task: str, arm: str, questions: Sequence[AnsweredQuestion]) 
                     f"{task}: row {question.doc_id} of {arm} has a response with score "
                     f"{one.score}; mend the metric and run it again"
                 )
+
+
+def refuse_other(what: str, recorded: Mapping[str, Any], counted: float) -> None:
+    """A number of comparison.json that the responses do not give again."""
+    value = recorded["estimate"]
+    if not isinstance(value, (int, float)) or not isfinite(value):
+        raise UserError(f"{what}: is missing or no number ({value}); run btrans-eval compare again")
+    if not isclose(value, counted, rel_tol=0, abs_tol=1e-9):
+        raise UserError(
+            f"{what}: comparison.json says {value:.6g} and the responses say {counted:.6g}; run "
+            "btrans-eval compare again"
+        )
 
 
 def is_share(arms: Sequence[Arm], task: JoinedTask) -> bool:

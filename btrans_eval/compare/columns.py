@@ -20,7 +20,7 @@ RECORDED = (
 )  # fmt: skip
 SHARES = (
     "pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance", "distinct_1",
-    "distinct_2",
+    "distinct_2", "vote_share", "vote_brier",
 )  # fmt: skip
 
 

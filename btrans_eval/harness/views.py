@@ -24,7 +24,6 @@ from btrans_eval.harness import record
 from btrans_eval.harness.failures import zero_is_worst
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import (
-    Columns,
     PopulationFilter,
     ScoredRow,
     diversity_columns,
@@ -32,11 +31,10 @@ from btrans_eval.harness.scoring import (
     first_k,
     judged,
 )
-from btrans_eval.scores.summary import answer_columns, score_columns, vote_columns
+from btrans_eval.harness.view_columns import columns_of, declare, metrics_of
 
 logger = logging.getLogger(__name__)
 
-LOWER_IS_BETTER = {"invalid_rate", "tie_rate", "truncated_rate"}
 VOTING = {"MajorityVoteFilter", "TakeKFilter"}
 WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "WhitespaceFilter"}
 NOT_AN_ANSWER = "[invalid]"
@@ -149,23 +147,19 @@ class View:
             self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
         ]
         found_of = self._judged(singles, instances)
-        scores = [each.scores for each in found_of]
         kinds = [kind_of_gold(self._task.doc_to_target(one.doc), one.doc) for one in instances]
         can_vote = not all(map(self._is_its_own_class, instances, kinds))
         votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
         diversity = diversity_columns(rows, self._encoder)
-        # a property of the task's metric, not of one question, so that columns are the same for all
-        binary = {m: all(v in (0, 1) for q in scores for v in q[m]) for m in scores[0]}
-        bounded = {m: all(0 <= v <= 1 for q in scores for v in q[m]) for m in scores[0]}
+        metrics = metrics_of(self._task, [each.scores for each in found_of], self._is_pass)
         for instance, row, one, of_texts in zip(instances, rows, found_of, diversity, strict=True):
-            columns = self._columns(one.scores, binary, bounded, one.labels if votes else None)
-            columns |= of_texts
+            columns = columns_of(metrics, one.scores, one.labels if votes else None) | of_texts
             found = zip(one.filtered, one.labels, strict=True)
             answers = [None if label is None else str(each) for each, label in found]
             responses = judged(row, answers, one.labels, one.scores)
             instance.filtered_resps[self.name] = ScoredRow(responses, columns)
-        self._declare(instances[0].filtered_resps[self.name].columns)
+        declare(self._task, instances[0].filtered_resps[self.name].columns)
 
     def _is_its_own_class(self, instance: Any, kind: str) -> bool:
         """Whether responses to the question have nothing in common that a vote could count.
@@ -234,32 +228,6 @@ class View:
         if text == NOT_AN_ANSWER:
             return None
         return extract(text, kind) or normalize_text(text)
-
-    def _columns(
-        self,
-        scores: dict[str, list[float]],
-        binary: dict[str, bool],
-        bounded: dict[str, bool],
-        labels: Sequence[int | None] | None,
-    ) -> Columns:
-        columns: Columns = {}
-        for metric, values in scores.items():
-            up = bool(self._task.higher_is_better().get(metric, True))
-            # of errors, the best of k is the fewest: no pass
-            of_metric = score_columns(values, up, binary[metric] and up)
-            if labels is not None and bounded[metric] and up:
-                of_metric |= vote_columns(labels, values)
-            named = "" if self._is_pass and metric == "pass@1" else f"{metric}:"
-            columns |= {f"{named}{name}": value for name, value in of_metric.items()}
-        return columns | (answer_columns(labels) if labels is not None else {})
-
-    def _declare(self, columns: Columns) -> None:
-        """Tell the harness how to aggregate the columns, and which way is up."""
-        for name in columns:
-            metric = name.partition(":")[0]
-            up = self._task._higher_is_better.get(metric, name not in LOWER_IS_BETTER)
-            self._task._aggregation_list.setdefault(name, harness_mean)
-            self._task._higher_is_better.setdefault(name, up)
 
 
 def _judge_one_at_a_time(task: Any) -> bool:

@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from btrans_eval.compare.columns import have_votes
 from btrans_eval.compare.join import JoinedTask
+from btrans_eval.report.members import noun
 from btrans_eval.report.study import ReportedTask
 from btrans_eval.report.style import Look, variable
 from btrans_eval.report.text import clean
 from btrans_eval.results import AnsweredQuestion
+from btrans_eval.scores.diversity import answer_entropy
 from btrans_eval.scores.estimators import maj_at_k
+from btrans_eval.scores.uncertainty import confidence
 
 CAPS = (4000, 2000, 1000, 500, 250, 100)
 """Characters kept of a text: the first of these with which a task's texts stay under BUDGET."""
@@ -21,17 +25,25 @@ BUDGET = 16_000_000
 
 
 def payload(
-    task: ReportedTask, looks: Mapping[str, Look], who: Mapping[str, str]
+    task: ReportedTask, looks: Mapping[str, Look], kinds: Mapping[str, str]
 ) -> dict[str, Any]:
-    """All that the page shows of a task's questions; ``who`` gives responses, by arm."""
+    """All that the page shows of a task's questions; ``kinds`` of the arms are population or not.
+
+    ``doubting`` are the places of the arms by whose doubt the page can order the questions, and
+    ``first`` is the one by which it does so when it opens: the first population; -1: none.
+    """
     joined = task.joined
+    everything = [one for of_arm in joined.arms.values() for one in of_arm]
+    votes = have_votes(everything, joined.higher_is_better)
+    names = list(joined.arms)
+    doubting = [place for place, arm in enumerate(names) if votes and task.calls(arm) > 1]
     around = shared(joined)
     cap = _cap(_texts(joined.arms.values()))
     first = next(iter(joined.arms.values()))
     rows = []
     for place, question in enumerate(first):
         part = part_of(joined.documents[place])
-        of_arms = [_responses(of_arm[place], cap) for of_arm in joined.arms.values()]
+        of_arms = [_responses(of_arm[place], cap, votes) for of_arm in joined.arms.values()]
         rows.append(
             {
                 "id": question.doc_id,
@@ -45,11 +57,13 @@ def payload(
     return {
         "cap": cap,
         "scored": task.is_scored,
+        "doubting": doubting,
+        "first": next((p for p in doubting if kinds[names[p]] == "population"), -1),
         "around": {part: [_cut(one, cap) for one in pair] for part, pair in around.items()},
         "arms": [
             {"name": clean(arm), "calls": task.calls(arm), "glyph": looks[arm].glyph,
-             "colour": variable(looks[arm].colour), "who": who[arm]}
-            for arm in joined.arms
+             "colour": variable(looks[arm].colour), "who": noun(kinds[arm])}
+            for arm in names
         ],
         "rows": rows,
     }  # fmt: skip
@@ -115,22 +129,26 @@ def _shared(prompts: Sequence[str]) -> tuple[str, str]:
     return before, after
 
 
-def _responses(question: AnsweredQuestion, cap: int) -> dict[str, Any]:
-    """An arm's responses to a question; equal texts are kept once."""
+def _responses(question: AnsweredQuestion, cap: int, votes: bool) -> dict[str, Any]:
+    """An arm's responses to a question; equal texts are kept once.
+
+    ``vote`` is what the vote of several scores where the task's answers vote, and what the only
+    response scores; ``share`` and ``entropy`` are how sure the vote is.
+    """
     responses = question.responses
     texts = list(dict.fromkeys(one.text for one in responses))
     number = {text: place for place, text in enumerate(texts)}
     scores = [one.score for one in responses]
     labels = [one.label for one in responses]
     known = [score for score in scores if score is not None]
-    vote = None
-    if known and len(known) == len(scores):
-        voted = len(scores) > 1 and any(label is not None for label in labels)
-        voted = voted and all(0 <= score <= 1 for score in known)
-        if voted or len(scores) == 1:
-            vote = maj_at_k(labels, known, len(known)) if voted else known[0]
+    voted = votes and len(scores) > 1
+    vote = scores[0] if len(scores) == 1 else None
+    if voted and len(known) == len(scores):
+        vote = maj_at_k(labels, known, len(known))
     return {
         "vote": vote,
+        "share": confidence(labels).share if voted else None,
+        "entropy": answer_entropy(labels) if voted else None,
         "right": sum(score == 1 for score in known),
         "texts": [_cut(text, cap) for text in texts],
         "all": [

@@ -112,9 +112,7 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
         ],
         "depth": tables.depth(task) if scored else None,
         "planning": _unless_empty(tables.planning(task)),
-        "questions": questions.payload(
-            task, arms, {arm.name: members_of.noun(arm.kind) for arm in study.arms}
-        ),
+        "questions": questions.payload(task, arms, {arm.name: arm.kind for arm in study.arms}),
     }
 
 

@@ -13,6 +13,12 @@ from btrans_eval.scores.estimators import (
     pass_at_k,
     vote_tie,
 )
+from btrans_eval.scores.uncertainty import confidence
+
+LOWER_IS_BETTER = frozenset({"invalid_rate", "tie_rate", "truncated_rate", "vote_brier"})
+"""Columns of which less is better. Of some others neither is (``vote_share``,
+``answer_entropy``, ``mean_tokens``), which the harness has no word for: they are declared as more.
+"""
 
 
 def question_columns(
@@ -55,15 +61,33 @@ def score_columns(
 
 
 def vote_columns(classes: Sequence[Hashable | None], scores: Sequence[float]) -> dict[str, float]:
-    """``maj@k`` for every k of the curve: the vote over answer classes, ties shared."""
-    return {f"maj@{k}": maj_at_k(classes, scores, k) for k in curve_ks(len(scores))}
+    """``maj@k`` for every k of the curve, and ``vote_brier``.
+
+    ``maj@k`` is the vote over answer classes, ties shared. ``vote_brier`` is the question's part
+    of the Brier score of the vote of all n (``uncertainty.brier``): y (1 - c)^2 + (1 - y) c^2 with
+    c the ``vote_share`` and y = maj@n. A single response has none: see `answer_columns`.
+    """
+    n = len(scores)
+    columns = {f"maj@{k}": maj_at_k(classes, scores, k) for k in curve_ks(n)}
+    if n > 1:
+        share, credit = confidence(classes).share, columns[f"maj@{n}"]
+        columns["vote_brier"] = credit * (1 - share) ** 2 + (1 - credit) * share**2
+    return columns
 
 
 def answer_columns(classes: Sequence[Hashable | None]) -> dict[str, float]:
-    """``invalid_rate``, ``distinct_answers``, ``answer_entropy`` (nats) and ``tie_rate``."""
-    return {
+    """What the answers say without scores: five columns, of a single response four.
+
+    ``invalid_rate``, ``distinct_answers``, ``answer_entropy`` (nats), ``tie_rate``, and
+    ``vote_share``: what the largest class has of all n responses, 0 where no answer is valid. A
+    single response has no share, which would be 1 whatever the model knows.
+    """
+    columns = {
         "invalid_rate": invalid_rate(classes),
         "distinct_answers": float(distinct_answers(classes)),
         "answer_entropy": answer_entropy(classes),
         "tie_rate": float(vote_tie(classes)),
     }
+    if len(classes) > 1:
+        columns["vote_share"] = confidence(classes).share
+    return columns

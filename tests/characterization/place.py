@@ -189,8 +189,8 @@ metadata: {version: 1.0}
 SAMPLED = "do_sample: true, temperature: 0.8"
 OF_ANSWERS = (
     ("invalid_rate", False), ("distinct_answers", True), ("answer_entropy", True),
-    ("tie_rate", False), ("distinct_1", True), ("distinct_2", True), ("mean_words", True),
-    ("mean_tokens", True), ("truncated_rate", False),
+    ("tie_rate", False), ("vote_share", True), ("vote_brier", False), ("distinct_1", True),
+    ("distinct_2", True), ("mean_words", True), ("mean_tokens", True), ("truncated_rate", False),
 )  # fmt: skip
 OF_EMBEDDINGS = (("cosine_distance", True), ("vendi", True))
 

@@ -22,13 +22,17 @@ def gsm8k(tmp_path, monkeypatch):
 
 
 def viewed(name: str, responses, repeats=4) -> dict[str, float]:
+    results = run(name, responses, repeats)
+    SAID.update(results["config"]["btrans_scores"])
+    return results["results"][name]
+
+
+def run(name: str, responses, repeats=4) -> dict:
     loaded = MANAGER.load([name])
     view_tasks(list(loaded["tasks"].values()), repeats, encoder=None)
     lm = Canned(responses)
     tasks = list(loaded["tasks"].values())
-    results = lm_eval.simple_evaluate(lm, tasks=tasks, task_manager=MANAGER, bootstrap_iters=0)
-    SAID.update(results["config"]["btrans_scores"])
-    return results["results"][name]
+    return lm_eval.simple_evaluate(lm, tasks=tasks, task_manager=MANAGER, bootstrap_iters=0)
 
 
 def test_each_pipeline_judges_each_response_alone_and_has_its_own_columns(gsm8k):
@@ -48,6 +52,26 @@ def test_each_pipeline_judges_each_response_alone_and_has_its_own_columns(gsm8k)
     assert loose["exact_match:maj@4"] == pytest.approx((1.0 + 0.5) / 2)
     assert strict["invalid_rate"] == pytest.approx((2 / 4 + 0) / 2)
     assert loose["invalid_rate"] == pytest.approx((1 / 4 + 0) / 2)
+
+
+def test_how_sure_the_votes_of_each_pipeline_are(gsm8k):
+    said = {
+        "Q0": ["The answer is 18.", "so 18", "The answer is 5.", "nothing"],
+        "Q1": ["The answer is 7.", "The answer is 7.", "The answer is 7.", "The answer is 8."],
+    }
+    results = run("gsm8k_cot_zeroshot", lambda prompt: said[prompt[3:5]])
+    found = results["results"]["gsm8k_cot_zeroshot"]
+    # strict: 18 and 5 are tied at one vote of four; loose: 18 has two, right; 7 has three, right
+    assert found["vote_share,strict-match"] == pytest.approx((1 / 4 + 3 / 4) / 2)
+    assert found["vote_share,flexible-extract"] == pytest.approx((2 / 4 + 3 / 4) / 2)
+    tied = 0.5 * 0.75**2 + 0.5 * 0.25**2
+    assert found["exact_match:vote_brier,strict-match"] == pytest.approx((tied + 0.25**2) / 2)
+    loose = (0.5**2 + 0.25**2) / 2
+    assert found["exact_match:vote_brier,flexible-extract"] == pytest.approx(loose)
+    up = results["higher_is_better"]["gsm8k_cot_zeroshot"]
+    assert up["exact_match:vote_brier"] is False and up["exact_match:maj@4"] is True
+    assert up["tie_rate"] is False and up["vote_share"] is True
+    assert "vote_brier" not in up and "exact_match:vote_share" not in up
 
 
 def test_where_a_pipeline_leaves_the_whole_text_our_extractor_reads_the_answer(
@@ -71,7 +95,7 @@ def test_no_vote_is_reported_where_no_answer_is_found(tmp_path, monkeypatch):
     dataset(tmp_path, "HuggingFaceH4/MATH-500", "test", rows)
     monkeypatch.chdir(tmp_path)
     found = viewed("hendrycks_math500", lambda prompt: ["I do not know"] * 4)
-    assert not any("maj@" in name for name in found)
+    assert not any("maj@" in name or "vote_" in name for name in found)
     assert SAID["votes:hendrycks_math500:none"] == "no answer found: no maj@k"
     assert found["exact_match:mean,none"] == 0
 
@@ -135,7 +159,8 @@ def test_a_metric_with_k_of_its_own_judges_one_response_at_a_time(tmp_path, capl
     assert found["pass@2"] == pytest.approx((1 / 2 + 0) / 2)
     assert found["pass@4"] == pytest.approx(1 / 2)
     assert not [name for name in found if "maj@" in name or name.startswith("pass@1:")]
-    assert not {"answer_entropy", "tie_rate", "distinct_answers"} & found.keys()
+    columns = {"answer_entropy", "tie_rate", "distinct_answers", "vote_share", "vote_brier"}
+    assert not columns & found.keys()
     said = results["config"]["btrans_scores"]["votes:toy_code:create_test"]
     assert said == "every response is an answer of its own: no maj@k"
     assert said in caplog.text

@@ -48,6 +48,9 @@ def exported(folder: Path, **given):
     return found
 
 
+KINDS = ["mean", "maj", "pass", "brier", "ece"]
+
+
 def by_kind(log):
     return {
         result["evaluation_result_id"].split(":")[-1].split("@")[0]: result
@@ -55,12 +58,13 @@ def by_kind(log):
     }
 
 
-def test_one_log_per_model_with_all_three_numbers(tmp_path, capsys):
+def test_one_log_per_model_with_all_numbers(tmp_path, capsys):
     found = exported(write(tmp_path))
     assert capsys.readouterr().err == "left out btrans_stories: its responses have no score\n"
     ((log, rows),) = found["population"]
     results = by_kind(log)
-    assert list(results) == ["mean", "maj", "pass"]
+    assert list(results) == KINDS
+    results = {kind: results[kind] for kind in KINDS[:3]}
     scores = {kind: result["score_details"]["score"] for kind, result in results.items()}
     # rights of four: 4, 2, 1; votes: right, a tie of two, wrong; with one tie of none
     assert scores == pytest.approx({"mean": 7 / 12, "maj": 1.5 / 3, "pass": 1.0})
@@ -70,7 +74,7 @@ def test_one_log_per_model_with_all_three_numbers(tmp_path, capsys):
     }  # fmt: skip
     assert all(one["tie_rule"] == "ties share the credit equally" for one in stated.values())
     assert len(rows) == 9
-    for result in log["evaluation_results"]:
+    for result in results.values():
         id, name = result["evaluation_result_id"], result["evaluation_name"]
         own = [row for row in rows if row["evaluation_result_id"] == id]
         mean = sum(row["evaluation"]["score"] for row in own) / 3
@@ -83,7 +87,7 @@ def test_the_stock_model_stands_beside_it_at_equal_k(tmp_path):
     ((population, _),), ((stock, rows),) = found["population"], found["stock"]
     ours, theirs = by_kind(population), by_kind(stock)
     assert list(theirs) == list(ours)
-    for kind, result in ours.items():
+    for kind, result in [(kind, ours[kind]) for kind in KINDS[:3]]:
         details = result["score_details"]["details"]
         other = theirs[kind]["score_details"]
         assert float(details["stock_model_score_same_k"]) == other["score"]
@@ -105,7 +109,7 @@ def test_no_field_calls_a_vote_or_an_oracle_an_accuracy(tmp_path):
         assert word in config["metric_name"] and word in results[kind]["evaluation_name"]
         assert config["metric_kind"] not in ("accuracy", "exact_match")
         assert config["metric_id"] not in ("accuracy", "exact_match", "pass_at_1", "pass-at-1")
-    assert len({one["metric_config"]["metric_id"] for one in results.values()}) == 3
+    assert len({one["metric_config"]["metric_id"] for one in results.values()}) == 5
     assert "Not an accuracy" in results["pass"]["metric_config"]["evaluation_description"]
     assert log["model_info"]["additional_details"]["base_model"] == "org/base"
     assert "members of a population" in log["model_info"]["name"]
@@ -203,4 +207,4 @@ def test_partial_credit_has_no_pass_at_k(tmp_path):
 
     write(tmp_path, change_row=change_row)
     ((log, _),) = exported(tmp_path)["population"]
-    assert list(by_kind(log)) == ["mean", "maj"]
+    assert list(by_kind(log)) == ["mean", "maj", "brier", "ece"]

@@ -47,6 +47,15 @@ f.onload = async () => {
     await wait();
     found.searched.push(rows());
   }
+  const order = section.querySelector(".order");
+  found.orders = [];
+  for (const chosen of [order.value, "-1"]) {
+    order.value = chosen;
+    order.dispatchEvent(new page.Event("change"));
+    await wait();
+    const ids = [...section.querySelectorAll(".q .id")];
+    found.orders.push(ids.map((one) => Number(one.textContent)));
+  }
   const point = all(".point")[0];
   point.dispatchEvent(new page.MouseEvent("click", {bubbles: true}));
   found.read = point.closest("figure").querySelector("output").textContent;
@@ -92,6 +101,16 @@ def test_page_works(pages, tmp_path, width):
     assert found["rows"] == 12
     assert found["texts"] > 12
     assert found["searched"] == [1, 0, 6]
+    block = re.search(
+        r'<script type="application/json">(.*?)</script>', pages["plain"].read_text(), re.DOTALL
+    )
+    data = json.loads(block[1])
+    doubt = {}
+    for row in data["rows"]:
+        of_arm = row["arms"][data["first"]]
+        doubt[row["id"]] = (of_arm["share"], -of_arm["entropy"], row["id"])
+    assert found["orders"] == [sorted(doubt, key=doubt.get), sorted(doubt)]
+    assert found["orders"][0] != found["orders"][1]
     assert "of 4: " in found["read"]
 
 

@@ -98,6 +98,63 @@ def test_members_are_the_comparisons(written):
     assert found == [one["mean"] for one in members]
 
 
+def payloads(page: str) -> list[dict]:
+    """What the page's script reads of each task."""
+    blocks = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    return [json.loads(block) for block in blocks]
+
+
+def test_questions_tell_how_sure_each_vote_is(written):
+    folder, comparison = written
+    page = (folder / "report.html").read_text()
+    sums, stories = payloads(page)
+    names = [arm["name"] for arm in sums["arms"]]
+    assert [names[place] for place in sums["doubting"]] == [
+        "stock_sampled", "population_greedy", "population_sampled",
+    ]  # fmt: skip
+    assert names[sums["first"]] == "population_greedy"
+    chosen = f'<option value="{sums["first"]}" selected>least sure first: population_greedy<'
+    assert page.count(" selected>") == 1 and chosen in page
+    metrics = comparison["tasks"][0]["arms"]
+    for place, name in enumerate(names):
+        of_arm = [row["arms"][place] for row in sums["rows"]]
+        if place not in sums["doubting"]:
+            assert {(one["share"], one["entropy"]) for one in of_arm} == {(None, None)}
+            continue
+        for one in of_arm:
+            labels = [response[2] for response in one["all"]]
+            valid = [label for label in labels if label is not None]
+            votes = max((valid.count(label) for label in valid), default=0)
+            assert one["share"] == votes / 4
+        for column, field in {
+            "vote_share": "share",
+            "answer_entropy": "entropy",
+            "maj@4": "vote",
+        }.items():
+            mean = np.mean([one[field] for one in of_arm])
+            assert metrics[name]["metrics"][column]["estimate"] == pytest.approx(mean)
+    assert stories["doubting"] == [] and stories["first"] == -1
+    assert {one["share"] for row in stories["rows"] for one in row["arms"]} == {None}
+
+
+def test_a_vote_without_any_valid_answer_is_the_least_sure_and_wrong(tmp_path):
+    comparison = finished_runs.study(tmp_path, tasks=("sums",))
+    file = tmp_path / "arms" / "population_greedy" / "samples_sums_2026.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    none = {"answer": None, "class": None, "scores": {"score": 0.0}}
+    rows[3]["filtered_resps"] = [
+        [json.dumps(json.loads(one) | none) for one in rows[3]["filtered_resps"][0]]
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finished_runs.write_comparison(
+        tmp_path, {arm["name"]: Path(arm["folder"]) for arm in comparison["arms"]}
+    )
+    (sums,) = payloads(write(tmp_path, None).read_text())
+    asked = next(row for row in sums["rows"] if row["id"] == 3)
+    found = asked["arms"][sums["first"]]
+    assert (found["vote"], found["share"], found["entropy"]) == (0.0, 0.0, 0.0)
+
+
 def test_pictures_are_there_as_svg_and_png_with_hints(written):
     folder, _ = written
     names = {path.stem for path in (folder / "report").glob("*.svg")}
@@ -180,8 +237,7 @@ def test_texts_cannot_leave_their_place(tmp_path, monkeypatch):
     assert page.count("</script>") == 3
     for broken in ("<img", "<b>\n", "\x00", "\u2028"):
         assert broken not in page
-    for block in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL):
-        rows = json.loads(block)["rows"]
+    for rows in (each["rows"] for each in payloads(page)):
         texts = [text for one in rows for arm in one["arms"] for text in arm["texts"]]
         assert finished_runs.NASTY[0] in texts
         assert max(map(len, texts)) <= 4000 + len(" […]")

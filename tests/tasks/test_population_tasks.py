@@ -18,6 +18,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from btrans_eval.embeddings import _load
 from btrans_eval.errors import UserError
 from btrans_eval.scores.estimators import curve_ks
+from btrans_eval.scores.summary import LOWER_IS_BETTER
 
 ANSWERED = {
     "btrans_mmlu_pro_math": 16,
@@ -68,11 +69,14 @@ def test_every_task_repeats_as_often_as_it_scores_and_declares_its_columns(task,
     expected = {"distinct_1", "distinct_2", "mean_words", "mean_tokens", "truncated_rate"}
     if task in ANSWERED:
         expected |= {"mean", "invalid_rate", "distinct_answers", "answer_entropy", "tie_rate"}
+        expected |= {"vote_share", "vote_brier"}
         expected |= {f"{name}@{n}" for name in ("pass", "maj") for n in curve_ks(k)}
     if "encoder" in part:
         expected |= {"cosine_distance", "vendi"}
     assert declared == expected
     assert all(metric["aggregation"] == "mean" for metric in config["metric_list"])
+    for metric in config["metric_list"]:
+        assert metric["higher_is_better"] == (metric["metric"] not in LOWER_IS_BETTER)
 
 
 def test_integers_in_aime25s_format(tmp_path, monkeypatch):
@@ -93,6 +97,8 @@ def test_integers_in_aime25s_format(tmp_path, monkeypatch):
     assert found["maj@32"] == pytest.approx((0.5 + 1) / 2)  # a tie shares the credit
     assert found["invalid_rate"] == pytest.approx(0.25)
     assert found["tie_rate"] == 0.5
+    assert found["vote_share"] == pytest.approx((8 / 32 + 1) / 2)  # invalid answers count
+    assert found["vote_brier"] == pytest.approx((0.5 * 0.75**2 + 0.5 * 0.25**2 + 0) / 2)
     assert "mean_tokens" not in found and "truncated_rate" not in found  # never guessed
 
 

@@ -29,6 +29,23 @@
     return [score === 0.5 ? "½" : score.toFixed(2), "", `credit ${score.toFixed(2)}`];
   }
 
+  function percent(share) {
+    return `${Math.round(100 * share)}%`;
+  }
+
+  // how sure a vote is, in words; nothing where there is none
+  function doubt(answered) {
+    if (answered.share === null) return "";
+    return `, ${percent(answered.share)} of the votes, entropy of the answers ${answered.entropy.toFixed(2)} nats`;
+  }
+
+  // the questions that an arm is least sure of first, equal ones as they stand
+  function leastSureFirst(rows, place) {
+    if (place < 0) return rows;
+    const of = (row) => row.arms[place];
+    return [...rows].sort((a, b) => of(a).share - of(b).share || of(b).entropy - of(a).entropy);
+  }
+
   function mark(data, arm, answered) {
     const made = make("span", "mark");
     made.append(glyph(arm));
@@ -41,7 +58,8 @@
     const [sign, className, words] = verdict(answered.vote);
     made.append(make("b", className, sign));
     if (count > 1) made.append(make("span", "", `${answered.right}/${count}`));
-    made.title = `${arm.name}: ${words}, ${answered.right} of ${count} responses right`;
+    if (answered.share !== null) made.append(make("small", "", `(${percent(answered.share)})`));
+    made.title = `${arm.name}: ${words}, ${answered.right} of ${count} responses right${doubt(answered)}`;
     return made;
   }
 
@@ -112,6 +130,7 @@
       if (data.scored) {
         const [sign, className, words] = verdict(answered.vote);
         head.append(make("span", className, `${sign} ${arm.calls > 1 ? "vote " : ""}${words}`));
+        if (arm.calls > 1) head.append(make("span", "doubt", doubt(answered)));
       }
       made.append(head);
       if (data.scored && arm.calls > 1) made.append(votes(answered));
@@ -153,7 +172,8 @@
 
   function questions(section) {
     const data = JSON.parse(section.querySelector("script").textContent);
-    const [input, select] = [section.querySelector("input"), section.querySelector("select")];
+    const input = section.querySelector("input");
+    const [select, order] = [section.querySelector(".which"), section.querySelector(".order")];
     const [list, more] = [section.querySelector(".list"), section.querySelector(".next")];
     const count = section.querySelector("output");
     let found = [];
@@ -168,7 +188,8 @@
     function search() {
       const sought = input.value.trim().toLowerCase();
       const which = select ? select.value : "all";
-      found = data.rows.filter(
+      const rows = leastSureFirst(data.rows, order ? Number(order.value) : -1);
+      found = rows.filter(
         (row) => wanted(row, which) && (!sought || haystack(row).includes(sought)),
       );
       count.textContent = `${found.length} of ${data.rows.length} questions`;
@@ -181,7 +202,7 @@
       clearTimeout(waiting);
       waiting = setTimeout(search, data.rows.length > 500 ? 200 : 0);
     });
-    if (select) select.addEventListener("change", search);
+    [select, order].forEach((one) => { if (one) one.addEventListener("change", search); });
     section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     more.addEventListener("click", next);
     search();
