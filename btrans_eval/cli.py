@@ -34,8 +34,8 @@ USAGE = """btrans-eval COMMAND ...
         the questions that a vote, or members' likelihoods of choices, would leave unanswered, and
         what that buys, as JSON lines
   doubt RUN [--against STOCK_RUN] [--output FOLDER]
-        how sure members are of multiple choice, beside the model without noise, both as they are and
-        calibrated by a temperature
+        how sure members are of multiple choice, beside the model without noise, both as they are
+        and calibrated by a temperature
   export FORMAT OUT --model-id ORG/NAME [...]
         result files for leaderboards
   store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
