@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
 from btrans_eval.errors import UserError
 from btrans_eval.scores import counted
@@ -107,23 +106,24 @@ def figures(found: Measured, rows: Ints, several: bool) -> dict[str, Floats]:
         rows: places of each draw's questions, (draws, questions).
         several: whether there are members to disagree.
     """
-    confidences = {"probability": found.sure, "entropy": -found.entropy}
-    confidences |= {"epistemic": -found.epistemic} if several else {}
+    calm = {"entropy": -found.entropy} | ({"epistemic": -found.epistemic} if several else {})
     # members that are the same do not disagree by rounding
-    confidences = {name: np.round(values, 12) for name, values in confidences.items()}
+    calm = {name: np.round(values, 12) for name, values in calm.items()}
+    sure = np.round(found.sure, 12)
     parts: list[dict[str, Floats]] = []
     at_once = max(_CELLS // len(found.right), 1)
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
-        bins = counted.count(found.sure, found.right, some)
+        by_chance = counted.count(sure, found.right, some)
         part = {
             "accuracy": found.right[some].mean(axis=1),
             "nll": found.nll[some].mean(axis=1),
             "brier": found.brier[some].mean(axis=1),
-            f"ece_{counted.BINS}": counted.ece(bins, counted.BINS),
-            f"squared_error_{counted.BINS}": counted.squared_error(bins, counted.BINS)[0],
+            f"ece_{counted.BINS}": counted.ece(by_chance, counted.BINS),
+            f"squared_error_{counted.BINS}": counted.squared_error(by_chance, counted.BINS)[0],
+            "auroc_probability": counted.auroc(by_chance),
         }
-        for name, values in confidences.items():
+        for name, values in calm.items():
             part[f"auroc_{name}"] = counted.auroc(counted.count(values, found.right, some))
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -203,15 +203,18 @@ def scaled_figures(
 def _log_shares(table: Floats, temperatures: Floats) -> Floats:
     """Log-softmax of each member's choices; -inf stays."""
     warm = (table - table.max(axis=2, keepdims=True)) / temperatures.reshape(-1, 1, 1)
-    found: Floats = warm - logsumexp(warm, axis=2, keepdims=True)
+    found: Floats = warm - np.log(np.exp(warm).sum(axis=2, keepdims=True))  # the largest is 0
     return found
 
 
 def _surprise(logs: Floats, gold: Ints) -> Floats:
     own = np.take_along_axis(logs, gold[:, None, None], axis=2)[:, :, 0]
     # not by exp: a probability that a float cannot hold still has a logarithm
-    found: Floats = np.log(own.shape[1]) - logsumexp(own, axis=1)
-    return np.maximum(found, 0.0)
+    top = own.max(axis=1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):  # no chance at all
+        mean = np.log(np.exp(own - top).mean(axis=1)) + top[:, 0]
+    return np.maximum(-mean, 0.0)
 
 
 def _entropy(shares: Floats) -> Floats:

@@ -30,10 +30,10 @@ def drawn(questions=30, members=3, seed=0, spread=3.0):
     draw = np.random.default_rng(seed)
     tables, golds = [], []
     for _ in range(questions):
-        kinds, gold = int(draw.integers(2, 6)), 0
+        kinds = int(draw.integers(2, 6))
         table = draw.normal(-20, spread, (members, kinds))
         gold = int(draw.integers(kinds))
-        table[:, gold] += draw.normal(2, 1)
+        table[:, gold] += draw.normal(0.5, 1) * spread
         tables.append(table)
         golds.append(gold)
     return tables, golds
