@@ -30,7 +30,12 @@ USAGE = """btrans-eval COMMAND ...
   report OUT
         write the report of a comparison again
   abstain OUT [--coverage 0.8] [--by share|of_valid|certainty] [--arm NAME] [--output FILE]
-        the questions that a vote would leave unanswered, and what that buys, as JSON lines
+  abstain RUN [--coverage 0.8] [--by entropy|epistemic|probability] [--output FILE]
+        the questions that a vote, or members' likelihoods of choices, would leave unanswered, and
+        what that buys, as JSON lines
+  doubt RUN [--against STOCK_RUN] [--output FOLDER]
+        how sure members are of multiple choice, beside the model without noise, both as they are
+        and calibrated by a temperature
   export FORMAT OUT --model-id ORG/NAME [...]
         result files for leaderboards
   store FILE [list | export [--output FILE] | remove (--model NAME | --older-than DAYS) |
@@ -46,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
         "run": run, "compare": compare, "train": train, "calibrate": calibrate, "fit": fit,
-        "report": report, "abstain": abstain, "export": export, "store": store,
+        "report": report, "abstain": abstain, "doubt": doubt, "export": export, "store": store,
     }  # fmt: skip
     if given[:1] in ([], ["-h"], ["--help"]):
         print(f"usage: {USAGE}", end="")
@@ -120,11 +125,17 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def abstain(arguments: Sequence[str]) -> None:
-    """Tell which questions a vote would leave unanswered."""
+    """Tell which questions a population would leave unanswered."""
     parser = argparse.ArgumentParser(prog="btrans-eval abstain")
-    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    parser.add_argument(
+        "folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written"
+    )
     parser.add_argument("--coverage", type=float, default=0.8, help="share to answer (0.8)")
-    parser.add_argument("--by", default="share", help="share, of_valid or certainty (share)")
+    parser.add_argument(
+        "--by",
+        help="share, of_valid or certainty (share); of a run of multiple choice entropy, epistemic "
+        "or probability (entropy)",
+    )
     parser.add_argument("--arm", metavar="NAME", help="of the comparison (all that vote)")
     parser.add_argument("--output", metavar="FILE", help="default: standard output")
     given = parser.parse_args(arguments)
@@ -138,6 +149,22 @@ def abstain(arguments: Sequence[str]) -> None:
         Path(given.output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"output: {given.output} cannot be written ({error.strerror})") from None
+
+
+def doubt(arguments: Sequence[str]) -> None:
+    """Tell how sure members are of multiple choice."""
+    parser = argparse.ArgumentParser(prog="btrans-eval doubt")
+    parser.add_argument(
+        "run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples"
+    )
+    parser.add_argument(
+        "--against", metavar="STOCK_RUN", help="the same tasks by the model without noise"
+    )
+    parser.add_argument("--output", metavar="FOLDER", help="for doubt.json and pictures")
+    given = parser.parse_args(arguments)
+    from btrans_eval.report.doubt import write
+
+    print(write(given.run, given.against, given.output))
 
 
 def export(arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.compare import confidence
+from btrans_eval.compare import confidence, selection
 from btrans_eval.compare.columns import are_shares, arm_on_task, have_votes, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
@@ -89,6 +89,10 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     }
     for name, found in voted.items():
         on_task[name]["confidence"] = confidence.of_arm(found)
+    for arm in arms:
+        if arm.name in voted and arm.has_members:
+            chosen = selection.of_arm(task.documents, task.arms[arm.name])
+            on_task[arm.name]["selection"] = chosen
     return {
         "name": task.name,
         "parts": list(task.parts),

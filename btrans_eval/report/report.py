@@ -14,6 +14,7 @@ from btrans_eval.report import (
     questions,
     rendering,
     rerun,
+    selection,
     tables,
     tradeoff,
 )
@@ -110,6 +111,8 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
             for arm in study.arms
             if (found := members_of.members(task, arm.name))
         ],
+        "selection": selection.table(task),
+        "selection_sentences": selection.sentences(task),
         "depth": tables.depth(task) if scored else None,
         "planning": _unless_empty(tables.planning(task)),
         "questions": questions.payload(task, arms, {arm.name: arm.kind for arm in study.arms}),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from btrans_eval.errors import UserError
 from btrans_eval.results.rows import AnsweredQuestion, chosen_from, metric_of, question_of
@@ -87,17 +87,10 @@ def load(path: str | Path, name: str | None = None) -> Run:
         UserError: if there is no run, or more than one, or no samples.
     """
     given = Path(path)
-    file = given if given.suffix == ".json" else _results_file(given)
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"results: {file} cannot be read ({error})") from None
-    if not isinstance(results, dict) or not {"results", "configs", "config"} <= set(results):
-        raise UserError(f"results: {file} is no results file of lm_eval")
-    stamp = file.stem.removeprefix("results_")
+    file, results = opened(given)
     tasks: dict[str, TaskRun] = {}
     for task in results["configs"]:
-        samples = file.with_name(f"samples_{task}_{stamp}.jsonl")
+        samples = samples_of(task, file)
         if samples.exists():
             tasks |= {one.name: one for one in _tasks(task, samples, results)}
     if not tasks:
@@ -106,6 +99,23 @@ def load(path: str | Path, name: str | None = None) -> Run:
             "store nothing is generated twice)"
         )
     return Run(name or (given.parent if given is file else given).name, given, tasks, results)
+
+
+def opened(given: Path) -> tuple[Path, dict[str, Any]]:
+    """The results file of a run, and what it holds; UserError if there is none, or several."""
+    file = given if given.suffix == ".json" else _results_file(given)
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"results: {file} cannot be read ({error})") from None
+    if not isinstance(results, dict) or not {"results", "configs", "config"} <= set(results):
+        raise UserError(f"results: {file} is no results file of lm_eval")
+    return file, results
+
+
+def samples_of(task: str, file: Path) -> Path:
+    """Where the samples of a task lie, beside the results file."""
+    return file.with_name(f"samples_{task}_{file.stem.removeprefix('results_')}.jsonl")
 
 
 def _results_file(folder: Path) -> Path:
@@ -146,13 +156,26 @@ def _tasks(task: str, samples: Path, results: Mapping[str, Any]) -> Iterator[Tas
             mixed=used.get("members", 1) if used.get("returned") == "mean likelihood" else 1,
             settings=_settings(task, results),
             config=config,
-            questions=_by_document(questions),
+            questions=by_document(questions),
         )
 
 
-def _by_document(questions: Sequence[AnsweredQuestion]) -> dict[str, AnsweredQuestion]:
+class Row(Protocol):
+    """What questions are told apart by."""
+
+    @property
+    def document(self) -> str: ...
+
+    @property
+    def doc_id(self) -> int: ...
+
+
+Asked = TypeVar("Asked", bound=Row)
+
+
+def by_document(questions: Sequence[Asked]) -> dict[str, Asked]:
     """Questions by document; rows that are equal are told apart by a number."""
-    found: dict[str, AnsweredQuestion] = {}
+    found: dict[str, Asked] = {}
     for question in sorted(questions, key=lambda one: one.doc_id):
         name, number = question.document, 1
         while name in found:

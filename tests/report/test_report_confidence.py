@@ -134,7 +134,11 @@ def test_all_arms_that_vote_and_another_measure(place, capsys, tmp_path):
     [
         (["--coverage", "0"], "coverage: must be above 0 and at most 1, got 0"),
         (["--coverage", "1.5"], "coverage: must be above 0 and at most 1, got 1.5"),
-        (["--by", "luck"], "by: must be one of share, of_valid, certainty, got luck"),
+        (
+            ["--by", "luck"],
+            "by: must be one of share, of_valid, certainty, entropy, epistemic, probability, got",
+        ),
+        (["--by", "entropy"], "by: entropy is of likelihoods"),
         (["--arm", "nobody"], "arm: must be one of stock_greedy"),
         (["--output", "/nowhere/lines"], "output: /nowhere/lines cannot be written"),
     ],

@@ -1,0 +1,213 @@
+"""Multiple-choice questions of a finished run, with the log-likelihood of each choice.
+
+A population's are in its members file, one for each member; a single model's in its samples files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from btrans_eval.errors import UserError
+from btrans_eval.results.rows import digest
+from btrans_eval.results.runs import opened, samples_of
+
+Table = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class ChoiceQuestion:
+    """One question.
+
+    Attributes:
+        document: SHA-256 of the row, our own; what runs are joined on.
+        doc_id: number of the row.
+        asked: each choice's prompt and continuation.
+        gold: place of the right choice; None where several or none are.
+        log_likelihoods: of each member (or of the one model) and choice, in nats.
+    """
+
+    document: str
+    doc_id: int
+    asked: tuple[tuple[str, str], ...]
+    gold: int | None
+    log_likelihoods: Table
+
+
+@dataclass(frozen=True)
+class ChoiceRun:
+    """The multiple-choice tasks of a run.
+
+    Attributes:
+        path: as named.
+        model: name of the model.
+        members: how many have likelihoods; 1 of a single model.
+        tasks: questions of each task, in the order of their rows.
+    """
+
+    path: Path
+    model: str
+    members: int
+    tasks: Mapping[str, tuple[ChoiceQuestion, ...]]
+
+
+def load_population(path: str | Path) -> ChoiceRun:
+    """Read a population's run: the folder that was given as ``--output_path``, or its results file.
+
+    Raises:
+        UserError: if there is no run, no multiple-choice task, no members file, fewer than two
+            members, or a members file of another run.
+    """
+    given = Path(path)
+    file, results = opened(given)
+    rows = _rows(given, file, results)
+    log = _members_file(given, file, results)
+    lines = _of_members(log)
+    tasks = {task: _with_members(task, of_task, lines, log) for task, of_task in rows.items()}
+    counts = {len(one.log_likelihoods) for of_task in tasks.values() for one in of_task}
+    if len(counts) > 1 or min(counts) < 2:
+        found = " and ".join(map(str, sorted(counts)))
+        raise UserError(
+            f"members: must be 2 or more, the same for all questions, got {found} in {log}; run "
+            "lm_eval --model btrans-hf with members=8"
+        )
+    return ChoiceRun(given, str(results.get("model_name")), counts.pop(), tasks)
+
+
+def load_single(path: str | Path) -> ChoiceRun:
+    """Read the run of one model without noise, of any model type.
+
+    Raises:
+        UserError: if there is no run, no multiple-choice task, or it is a population's.
+    """
+    given = Path(path)
+    file, results = opened(given)
+    used = results["config"].get("btrans")
+    if used is not None and (used["sigma"] != 0 or used["mu"] != 0):
+        raise UserError(
+            f"against: {given} is a population's run (sigma {used['sigma']:g}); name one of "
+            "lm_eval --model hf, or of btrans-hf with sigma=0,members=1"
+        )
+    tasks = {
+        task: tuple(_question(row, (_logged(row),)) for row in of_task)
+        for task, of_task in _rows(given, file, results).items()
+    }
+    return ChoiceRun(given, str(results.get("model_name")), 1, tasks)
+
+
+def _rows(given: Path, file: Path, results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Samples of each multiple-choice task, by their number; of several filters the first's."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for task, config in results["configs"].items():
+        samples = samples_of(task, file)
+        if config.get("output_type") == "multiple_choice" and samples.exists():
+            with samples.open(encoding="utf-8") as lines:
+                rows = [json.loads(line) for line in lines]
+            first = [row for row in rows if row["filter"] == rows[0]["filter"]]
+            if first:
+                found[task] = sorted(first, key=lambda row: int(row["doc_id"]))
+    if not found:
+        raise UserError(
+            f"results: {given} has no samples of a multiple_choice task; run one with "
+            "--log_samples (with a store nothing is scored twice)"
+        )
+    return found
+
+
+def _question(row: Mapping[str, Any], table: Table) -> ChoiceQuestion:
+    asked = _asked(row)
+    return ChoiceQuestion(digest(row["doc"]), int(row["doc_id"]), asked, _gold(row, asked), table)
+
+
+def _asked(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Prompt and continuation of each choice; not those of acc_mutual_info, without the prompt."""
+    given = [row["arguments"][f"gen_args_{place}"] for place in range(len(row["arguments"]))]
+    count = len(given) // 2 if "acc_mutual_info" in row["metrics"] else len(given)
+    return tuple((str(each["arg_0"]), str(each["arg_1"])) for each in given[:count])
+
+
+def _logged(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """The log-likelihoods in a samples file, which holds numbers as text."""
+    values = [float(value) for value, _ in row["filtered_resps"]]
+    return tuple(values[: len(_asked(row))])
+
+
+def _gold(row: Mapping[str, Any], asked: Sequence[tuple[str, str]]) -> int | None:
+    """Place of the right choice: a number, or the choice's own text, as the harness reads it.
+
+    None where several are right, none is, or the choices are not continuations of one prompt. Where
+    the row says whether the likeliest choice is right, it must be so.
+    """
+    if len({prompt for prompt, _ in asked}) != 1:
+        return None
+    target = str(row["target"]).strip()
+    if target.startswith("[") and target.endswith("]"):
+        inner = [each.strip() for each in target[1:-1].split(",")]
+        target = inner[0].strip("'\"") if len(inner) == 1 else ""
+    texts = [continuation.strip() for _, continuation in asked]
+    places = [int(target)] if target.isdecimal() and int(target) < len(asked) else []
+    places += [texts.index(target)] if texts.count(target) == 1 else []
+    if "acc" in row["metrics"]:
+        values = _logged(row)
+        likeliest = values.index(max(values))
+        places = [place for place in places if (place == likeliest) == bool(float(row["acc"]))]
+    return places[0] if places else None
+
+
+def _members_file(given: Path, file: Path, results: Mapping[str, Any]) -> Path:
+    """The one members file of the run: the one it names, else the one that lies there."""
+    folder = given if given.is_dir() else file.parent
+    pattern = "members*.jsonl"
+    if given.is_dir():
+        found = sorted(folder.rglob(pattern))
+    else:  # the harness puts results into a folder named after the model
+        found = sorted([*folder.glob(pattern), *folder.parent.glob(pattern)])
+    arguments = results["config"].get("model_args")
+    named = arguments.get("responses") if isinstance(arguments, dict) else None
+    if named:
+        path = Path(named)
+        own = [each for each in found if each.name == path.name]
+        found = own or ([path] if path.is_file() else [])
+    if len(found) != 1:
+        raise UserError(
+            f"members: there is {'no' if not found else 'more than one'} members file in {folder}; "
+            "it is written by lm_eval --model btrans-hf with --output_path and --log_samples"
+        )
+    return found[0]
+
+
+Lines = dict[tuple[str, str], dict[int, dict[int, list[float]]]]
+
+
+def _of_members(log: Path) -> Lines:
+    """Scores of members by task and the harness's hash of the row, then its number and choice."""
+    found: Lines = {}
+    with log.open(encoding="utf-8") as lines:
+        for text in lines:
+            line = json.loads(text)
+            if "idx" in line and "members" in line:
+                of_row = found.setdefault((line["task"], line["doc_hash"]), {})
+                values = [each[0] if isinstance(each, list) else each for each in line["members"]]
+                of_row.setdefault(int(line["doc_id"]), {})[int(line["idx"])] = values
+    return found
+
+
+def _with_members(
+    task: str, rows: Sequence[Mapping[str, Any]], lines: Lines, log: Path
+) -> tuple[ChoiceQuestion, ...]:
+    found = []
+    for row in rows:
+        # equal rows in the order of their numbers
+        copies = lines.get((task, row["doc_hash"]), {})
+        choices = copies.pop(min(copies)) if copies else {}
+        count = len(_asked(row))
+        if any(place not in choices for place in range(count)):
+            raise UserError(
+                f"members: {log} lacks row {row['doc_id']} of {task}; it is not of this run"
+            )
+        table = zip(*(choices[place] for place in range(count)), strict=True)
+        found.append(_question(row, tuple(table)))
+    return tuple(found)
