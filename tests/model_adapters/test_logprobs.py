@@ -11,6 +11,7 @@ from engine import GREEDY, PROMPTS, SAMPLED, cloned, generation, population_lm
 from likelihoods import teacher_forced
 
 from btrans_eval.harness.response import Response, mean_logprob
+from btrans_eval.model_adapters.hf import prefixes
 from btrans_eval.model_adapters.hf.ending import Ending
 from btrans_eval.model_adapters.hf.sampling import choose, log_probabilities
 
@@ -86,6 +87,7 @@ def test_batchings_agree_where_noise_follows_tokens(checkpoint, monkeypatch, own
 
 def test_prompts_that_share_a_beginning(checkpoint, monkeypatch):
     """The first token of a prompt whose beginning was read once counts, too."""
+    monkeypatch.setattr(prefixes, "LEAST", 4)  # tokens that are worth it
     beginning = "w5 w6 w7 w8 w10 w11 " * 6
     prompts = [beginning + word for word in ("w12", "w13 w14", "w15")]
     lm = population_lm(checkpoint, members=3)
