@@ -204,7 +204,8 @@ class _Noting(LogitsProcessor):
     """
 
     def __init__(self, processors: Sequence[LogitsProcessor], noted: list[Tensor]) -> None:
-        self._processors, self._noted = LogitsProcessorList(processors), noted
+        self._processors: Any = LogitsProcessorList(processors)  # its types know no plain tensor
+        self._noted = noted
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         processed = self._processors(input_ids, scores)
