@@ -208,7 +208,7 @@ class _Noting(LogitsProcessor):
         self._noted = noted
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        processed = self._processors(input_ids, scores)
+        processed: Tensor = self._processors(input_ids, scores)
         self._noted.append(log_probabilities(scores, processed.argmax(-1, keepdim=True)))
         return processed
 
