@@ -19,6 +19,8 @@ class JudgedResponse:
         scores: by metric, what the task gives this response alone; empty where nothing scores.
         tokens: generated tokens, where the engine counted.
         truncated: whether the limit cut it, where the engine knows.
+        mean_logprob: of its tokens under the member's own distribution, nats, where it is known
+            (`harness.response`).
     """
 
     text: str
@@ -27,6 +29,7 @@ class JudgedResponse:
     scores: Mapping[str, float] = field(default_factory=dict)
     tokens: int | None = None
     truncated: bool | None = None
+    mean_logprob: float | None = None
 
     def sample(self) -> str:
         """What the harness logs of it, beside the text: one JSON object."""
@@ -36,6 +39,7 @@ class JudgedResponse:
             "scores": dict(self.scores),
             "tokens": self.tokens,
             "truncated": self.truncated,
+            "mean_logprob": self.mean_logprob,
         }
         return json.dumps(item, ensure_ascii=False)
 
@@ -48,6 +52,7 @@ class JudgedResponse:
             "answer": self.answer,
             "tokens": self.tokens,
             "truncated": self.truncated,
+            "mean_logprob": self.mean_logprob,
         }
 
 
@@ -60,5 +65,11 @@ def from_sample(text: str, item: str) -> JudgedResponse | None:
     if not isinstance(found, dict) or not {"answer", "scores"} <= set(found):
         return None
     return JudgedResponse(
-        text, found["answer"], found["class"], found["scores"], found["tokens"], found["truncated"]
+        text,
+        found["answer"],
+        found["class"],
+        found["scores"],
+        found["tokens"],
+        found["truncated"],
+        found.get("mean_logprob"),  # what was logged before there was one has none
     )

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.compare import confidence, selection
+from btrans_eval.compare import confidence, selection, weighted
 from btrans_eval.compare.columns import are_shares, arm_on_task, have_votes, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
@@ -89,6 +89,8 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     }
     for name, found in voted.items():
         on_task[name]["confidence"] = confidence.of_arm(found)
+        if (plain := values[name].get(f"maj@{calls[name]}")) is not None:
+            on_task[name]["weighted_vote"] = weighted.of_arm(task.arms[name], plain)
     for arm in arms:
         if arm.name in voted and arm.has_members:
             chosen = selection.of_arm(task.documents, task.arms[arm.name])

@@ -29,7 +29,7 @@ class ScoredRow(list[str]):
         columns: every number of the question, for ``process_results`` to hand over.
 
     The items are JSON, because the harness logs text: ``{"answer": "7", "class": 0, "scores":
-    {"score": 1.0}, "tokens": 5, "truncated": false}``.
+    {"score": 1.0}, "tokens": 5, "truncated": false, "mean_logprob": -0.25}``.
     """
 
     def __init__(self, responses: Sequence[JudgedResponse], columns: Columns) -> None:
@@ -46,7 +46,7 @@ def judged(
     """The responses to a question with what was found of each.
 
     Args:
-        responses: tokens and truncation are known of those that the engine counted.
+        responses: what is known beside their text is of those that the engine counted.
         answers, labels: of each; empty where there are no answers.
         scores: by metric, of each.
     """
@@ -58,6 +58,7 @@ def judged(
             {metric: values[place] for metric, values in (scores or {}).items()},
             getattr(text, "tokens", None),
             getattr(text, "truncated", None),
+            getattr(text, "mean_logprob", None),
         )
         for place, text in enumerate(responses)
     ]

@@ -17,6 +17,7 @@ from btrans_eval.report import (
     selection,
     tables,
     tradeoff,
+    weighted,
 )
 from btrans_eval.report import members as members_of
 from btrans_eval.report.study import ReportedTask, Study, read
@@ -99,6 +100,7 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
         "confidence": confidence.pictures(task, arms),
         "confidence_table": confidence.table(task),
         "confidence_differences": confidence.differences(task),
+        "weighted": weighted.table(task),
         "tradeoff": tradeoff.picture_of(task, study.arms, arms),
         "beside": tables.beside(task),
         "members": [

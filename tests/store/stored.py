@@ -30,9 +30,16 @@ def text_of(number: int) -> str:
     return f"response {number} " * (1 + number % 40) + "🙂"
 
 
+def logprob_of(number: int) -> float | None:
+    return -number / 8 if number % 5 else None
+
+
 def add(store: Store, numbers: range, text: str | None = None) -> None:
     rows = [
-        (place(number), StoredResponse(text or text_of(number), number, number % 3 == 0))
+        (
+            place(number),
+            StoredResponse(text or text_of(number), number, number % 3 == 0, logprob_of(number)),
+        )
         for number in numbers
     ]
     store.add_responses(CONTEXT, rows, 0.5)
