@@ -252,7 +252,7 @@ def test_mutual_information_s_requests_are_not_choices(tmp_path):
     tables = write_run(tmp_path / "run", 1, sigma=0, change=change)
     (questions,) = load_single(tmp_path / "run").tasks.values()
     (row,) = questions[5].log_likelihoods
-    assert row == pytest.approx(tables[5][0].tolist())
+    assert row == pytest.approx(tables[5][0][0].tolist())
 
 
 def mistake(capsys, *arguments: str) -> str:
