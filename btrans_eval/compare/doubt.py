@@ -258,13 +258,15 @@ def _ends(
 ) -> tuple[float | None, float | None]:
     """95% percentiles; of the squared error without what drawing adds on average.
 
-    None for the calibration error, to which drawing adds too much, and of one question.
+    None for the calibration error, to which drawing adds too much, of one question, and where no
+    draw differs.
     """
     if value is None or name == ECE or questions < 2:
         return None, None
     if name == SQUARED and np.isfinite(drawn).any():
         drawn = drawn - (np.nanmean(drawn) - value)
-    return uncertainty.ends(drawn) or (None, None)
+    low, high = uncertainty.ends(drawn) or (None, None)
+    return (None, None) if low == high else (low, high)  # no draw differs: no certainty
 
 
 def _why(name: str, arm: _Arm) -> str:

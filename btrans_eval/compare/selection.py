@@ -78,4 +78,6 @@ def _of_size(
 
 def _told(value: Floats, drawn: Floats) -> dict[str, Any]:
     low, high = uncertainty.ends(drawn) or (None, None)
+    if low == high:  # no draw differs, which is no certainty
+        low, high = None, None
     return {"estimate": float(value[0]), "low": low, "high": high}

@@ -214,7 +214,8 @@ def _surprise(logs: Floats, gold: Ints) -> Floats:
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):  # no chance at all
         mean = np.log(np.exp(own - top).mean(axis=1)) + top[:, 0]
-    return np.maximum(-mean, 0.0)
+    found: Floats = np.maximum(-mean, 0.0)
+    return found
 
 
 def _entropy(shares: Floats) -> Floats:

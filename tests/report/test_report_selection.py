@@ -80,6 +80,17 @@ def test_few_questions_have_no_interval_rather_than_a_wrong_one(place):
     assert all(one["best"]["low"] is None for one in told["of"])
 
 
+def test_members_that_are_all_alike_have_no_interval_of_no_width(place):
+    task = study.read(place).tasks[0].joined
+    alike = [
+        replace(each, responses=tuple(replace(one, label=0, score=1.0) for one in each.responses))
+        for each in task.arms[ARM]
+    ]
+    for one in selection.of_arm(task.documents, alike)["of"]:
+        for name, estimate in (("best", 1), ("best_minus_all", 0)):
+            assert one[name] == {"estimate": estimate, "low": None, "high": None}
+
+
 def test_the_report_shows_it(place):
     page = report.write(place, encoder=None).read_text()
     assert "Are some members better than others?" in page
