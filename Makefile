@@ -10,7 +10,19 @@ WORKERS ?= 2
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo train-demo check test test-vllm test-verl clean
+.PHONY: help demo train-demo check test test-vllm test-verl docs reference clean
+
+help:
+	@echo "make demo         the demo: 8 members of a small model answer 72 questions, on a CPU"
+	@echo "make check        style and types"
+	@echo "make test         that, and the tests (WORKERS=8: in eight processes)"
+	@echo "make docs         the documentation, into site/; a broken link fails"
+	@echo "make reference    write docs/reference from the code"
+	@echo "make train-demo   train an adapter with members and without: 20 to 40 minutes on two cores"
+	@echo "make test-vllm    the tests of btrans-vllm, in an environment of its own"
+	@echo "make test-verl    the tests of members in verl, in an environment of its own"
+	@echo "make clean        remove the environments and what was built"
+	@echo "PYTHON=python3.12 chooses an interpreter, TORCH_INDEX=... another build of torch (docs/installing.md)"
 
 $(BIN)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +52,14 @@ check: $(BIN)/installed
 
 test: check
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+# the site; any broken link or anchor ends it
+docs: $(BIN)/installed
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+# pages that are made from the code; tests/docs fails where one is stale
+reference: $(BIN)/installed
+	$(BIN)/python docs/generate.py
 
 # vLLM's build for CPUs, in an environment of its own: it wants other releases of transformers and
 # setuptools. Its requirements but for builds of torch's companions that do not load beside this torch.
@@ -80,4 +100,4 @@ test-verl: $(BIN_VERL)/installed
 	OMP_NUM_THREADS=1 $(BIN_VERL)/python -m pytest -q tests/verl_engine
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_VERL) build *.egg-info out
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_VERL) build site *.egg-info out

@@ -1,8 +1,12 @@
-"""The house: which module may import which. A new arrow here is a decision, not an accident."""
+"""The house: which module may import which. A new arrow here is a decision, not an accident.
+
+docs/explanation/architecture.md has each rule with its reason, and this table in words.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection
@@ -161,6 +165,16 @@ def needed(path: Path, names: Collection[str]) -> set[str]:
             # what is none of a package's modules is its own
             found |= (asked & names) or {str(node.module)}
     return found & names
+
+
+def test_the_page_on_architecture_has_the_same_rules():
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|(.*?)\|(.*?)\|$", page, flags=re.M)
+    names = [(room, set(re.findall(r"\w+", may)), set(re.findall(r"\w+", never)))
+             for room, may, never in rows]  # fmt: skip
+    assert {room: may for room, may, _ in names} == ROOMS
+    assert {room: never for room, _, never in names if never} == NEVER
+    assert f"at most {LONGEST_MODULE} lines" in page
 
 
 @pytest.mark.parametrize("path", modules(), ids=id_of)

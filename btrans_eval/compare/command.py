@@ -32,7 +32,7 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
         UserError: on a user's mistake.
         SystemExit: with code 3 if questions could not be scored, when all is written.
     """
-    given = parse(_parser(), arguments)
+    given = parse(make_parser(), arguments)
     folder = Path(given.output_path)
     paths = [Path(path) for path in given.inputs]
     if paths:
@@ -134,7 +134,7 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 def _refuse_ignored(arguments: Sequence[str]) -> None:
     """Refuse flags that a YAML file or finished runs have their own values of."""
-    parser = _parser()
+    parser = make_parser()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args(["--output_path", "-"]))))
     given = vars(parse(parser, arguments))
     for name, value in given.items():
@@ -154,7 +154,8 @@ def _numbers(name: str, text: str) -> list[int]:
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="btrans-eval compare", description=__doc__, allow_abbrev=False
     )
@@ -175,12 +176,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--gen_kwargs", nargs="+", metavar="ARGS", help="for all arms, for example max_gen_toks=256"
     )
-    add("--batch_size", default="8", metavar="N")
+    add("--batch_size", default="8", metavar="N", help="rows at once, or auto (8)")
     add_loading(parser)
-    add("--num_fewshot", type=int, metavar="N")
-    add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME")
-    add("--fewshot_as_multiturn", action="store_true")
-    add("--system_instruction", metavar="TEXT")
+    add("--num_fewshot", type=int, metavar="N", help="examples before each question")
+    add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME",
+        help="ask in the model's chat format, or in the one named")  # fmt: skip
+    add("--fewshot_as_multiturn", action="store_true", help="examples as turns of the chat")
+    add("--system_instruction", metavar="TEXT", help="before every prompt")
     add("--include_path", metavar="FOLDER", help="of tasks of your own")
     add("--encoder", metavar="NAME", help="sentence encoder: diversity columns for all tasks")
     add("--store", metavar="FILE", help="of responses (OUT/responses.sqlite)")
