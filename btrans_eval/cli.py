@@ -12,8 +12,8 @@ from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
 
-  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N | --from_store]]
-      [every flag of lm_eval run]
+  run [--repeats K] [--encoder NAME] [--partition NAME]
+      [--store FILE [--shard I/N | --from_store]] [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
   compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
   compare FILE.yaml --output_path OUT
@@ -74,6 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
     parser.add_argument("--repeats", type=int, metavar="K")
     parser.add_argument("--encoder", metavar="NAME")
+    parser.add_argument("--partition", metavar="NAME")
     parser.add_argument("--store", metavar="FILE")
     parser.add_argument("--shard", metavar="I/N")
     parser.add_argument("--from_store", action="store_true", default=None)
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str]) -> None:
 
     named = {"store": own.store, "shard": own.shard, "from_store": own.from_store}
     model_arguments = {name: value for name, value in named.items() if value is not None}
-    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, arguments=model_arguments)
+    lm_eval_run(others, own.repeats, own.encoder, own.partition, model_arguments)
 
 
 def compare(arguments: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ ROOMS = {
     "judged": set(),
     "demo": {"errors"},
     "embeddings": {"errors"},
+    "novelty": {"errors"},
     "cli": {
         "errors",
         "_autoload",
@@ -31,7 +32,7 @@ ROOMS = {
     },
     "calibration": {"errors", "config", "population", "model_adapters", "harness", "report"},
     "results": {"errors", "judged"},
-    "compare": {"errors", "config", "results", "scores", "harness"},
+    "compare": {"errors", "config", "results", "scores", "harness", "embeddings"},
     "training": {
         "errors",
         "config",
@@ -60,6 +61,7 @@ ROOMS = {
         "population",
         "store",
         "embeddings",
+        "novelty",
         "judged",
     },
     "model_adapters": {
