@@ -79,8 +79,8 @@ def alike(pairs: Sequence[tuple[str, str]], name: str = DEFAULT) -> list[bool]:
         mask = torch.tensor([[1] * (width - len(f)) + [0] * len(f) for f in fill])
         inputs = {"input_ids": ids, "attention_mask": mask}
         if getattr(model.config, "type_vocab_size", 0):
-            after = torch.cumsum(ids == tokenizer.sep_token_id, 1) - (ids == tokenizer.sep_token_id)
-            inputs["token_type_ids"] = (after > 0).long() * mask
+            ends = (ids == tokenizer.sep_token_id).long()
+            inputs["token_type_ids"] = (ends.cumsum(1) > ends).long() * mask
         logits = _forward("partition", model, inputs)
         for place, share in zip(places, logits.float().softmax(-1)[:, 1].tolist(), strict=True):
             verdicts[place] = share > THRESHOLD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -45,13 +46,9 @@ def classifier(folder: Path, labels: int = 2, types: int = 0) -> str:
         intermediate_size=24, max_position_embeddings=300, relative_attention=True,
         position_buckets=8, pos_att_type=["p2c", "c2p"], type_vocab_size=types,
         num_labels=labels, pad_token_id=0, position_biased_input=False,
+        initializer_range=0.3,
     )  # fmt: skip
     model = DebertaV2ForSequenceClassification(config)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(6)  # so that pairs differ by more than rounding
-        if labels == 2:
-            model.classifier.bias.copy_(torch.tensor([2.2, 0.0]))  # about the threshold
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return str(folder)
@@ -79,20 +76,26 @@ def test_verdicts_are_those_of_one_pair_at_a_time(tmp_path: Path, types: int) ->
     pairs = [(text(draw), text(draw)) for _ in range(70)]
     reader = AutoTokenizer.from_pretrained(name)
     model = AutoModelForSequenceClassification.from_pretrained(name, dtype=torch.float32).eval()
-    shares = []
+    margins = []
     for one, other in pairs:
-        first, second = (reader.encode(each, add_special_tokens=False)[:128]
-                         for each in (one, other))  # fmt: skip
+        first, second = (
+            reader.encode(each, add_special_tokens=False)[:128] for each in (one, other)
+        )
         ids = [1, *first, 2, *second, 2]
         kinds = [0] * (len(first) + 2) + [1] * (len(second) + 1)
         with torch.no_grad():
-            logits = model(
-                input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([kinds])
-            ).logits[0]
-        shares.append(float(logits.softmax(-1)[1]))
-    assert min(abs(share - 0.102) for share in shares) > 1e-5  # none that rounding could turn
-    expected = [share > 0.102 for share in shares]
-    assert 10 < sum(expected) < 60
+            given = {"input_ids": torch.tensor([ids]), "token_type_ids": torch.tensor([kinds])}
+            unlike, like = model(**given).logits[0].tolist()
+        margins.append(like - unlike)
+    ranked = sorted(margins)[20:50]  # the widest gap, so that no rounding could turn a verdict
+    width, low = max((b - a, a) for a, b in zip(ranked, ranked[1:], strict=False))
+    middle = low + width / 2
+    with torch.no_grad():  # a third of the pairs or more on each side of the threshold
+        model.classifier.bias[1] += math.log(0.102 / 0.898) - middle
+    model.save_pretrained(name)
+    assert width > 1e-4
+    expected = [margin > middle for margin in margins]
+    assert 20 <= sum(expected) <= 50
     assert novelty.alike(pairs, name) == expected
     assert novelty.alike(pairs[::-1], name) == expected[::-1]
 
