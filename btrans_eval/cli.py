@@ -12,8 +12,8 @@ from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
 
-  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N | --from_store]]
-      [every flag of lm_eval run]
+  run [--repeats K] [--encoder NAME] [--partition NAME]
+      [--store FILE [--shard I/N | --from_store]] [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
   compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
   compare FILE.yaml --output_path OUT
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> None:
 
     named = {"store": own.store, "shard": own.shard, "from_store": own.from_store}
     model_arguments = {name: value for name, value in named.items() if value is not None}
-    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, arguments=model_arguments)
+    lm_eval_run(others, own.repeats, own.encoder, own.partition, model_arguments)
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -194,6 +194,7 @@ def _run_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--repeats", type=int, metavar="K", help="view every generative task with K responses")
     add("--encoder", metavar="NAME", help="sentence encoder, or default: diversity of embeddings")
+    add("--partition", metavar="NAME", help="novelty-bench: how many responses differ in meaning")
     add("--store", metavar="FILE", help="the model argument store=")
     add("--shard", metavar="I/N", help="the model argument shard=")
     add("--from_store", action="store_true", default=None, help="the model argument from_store=")

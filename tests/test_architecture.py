@@ -22,6 +22,7 @@ ROOMS = {
     "judged": set(),
     "demo": {"errors"},
     "embeddings": {"errors"},
+    "novelty": {"errors"},
     "cli": {
         "errors",
         "_autoload",
@@ -35,7 +36,7 @@ ROOMS = {
     },
     "calibration": {"errors", "config", "population", "model_adapters", "harness", "report"},
     "results": {"errors", "judged"},
-    "compare": {"errors", "config", "results", "scores", "harness"},
+    "compare": {"errors", "config", "results", "scores", "harness", "embeddings"},
     "training": {
         "errors",
         "config",
@@ -64,6 +65,7 @@ ROOMS = {
         "population",
         "store",
         "embeddings",
+        "novelty",
         "judged",
     },
     "model_adapters": {

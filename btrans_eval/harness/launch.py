@@ -18,6 +18,7 @@ def lm_eval_run(
     flags: Sequence[str],
     repeats: int | None = None,
     encoder: str | None = None,
+    partition: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> None:
     """What the command ``lm_eval run`` does with ``flags``.
@@ -28,15 +29,19 @@ def lm_eval_run(
         flags: the harness's own flags.
         repeats: responses per question of every generative task; None leaves tasks as they are.
         encoder: sentence encoder for the diversity columns of all tasks.
+        partition: classifier of responses that mean the same, for columns of all tasks.
         arguments: our own model arguments that were given as flags.
     """
-    if encoder is not None and repeats is None:
-        raise UserError("encoder: goes with --repeats, which says how many responses to compare")
+    for name, value in (("encoder", encoder), ("partition", partition)):
+        if value is not None and repeats is None:
+            raise UserError(
+                f"{name}: goes with --repeats, which says how many responses to compare"
+            )
     from lm_eval.__main__ import cli_evaluate
 
     old, sys.argv = sys.argv, ["lm_eval", "run", *flags]
     try:
-        with _given(arguments or {}), _viewed(repeats, encoder):
+        with _given(arguments or {}), _viewed(repeats, encoder, partition):
             cli_evaluate()
     finally:
         sys.argv = old
@@ -71,7 +76,7 @@ def _given(arguments: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
+def _viewed(repeats: int | None, encoder: str | None, partition: str | None) -> Iterator[None]:
     """Within the block, the harness's command views its tasks before it loads a model."""
     if repeats is None:
         yield
@@ -91,7 +96,8 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
             )
         manager = original(self, *args, **kwargs)
         loaded = manager.load(self.tasks)
-        for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):
+        viewed = list(loaded["tasks"].values())
+        for name in view_tasks(viewed, repeats, encoder, partition):
             logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)
         manager.load = lambda tasks: loaded
         return manager

@@ -8,17 +8,14 @@ from typing import Any
 from lm_eval.api.filter import Filter
 
 from btrans_eval.answers.gold import gold_answer
-from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
+from btrans_eval.harness.diversity import Columns, Measures, diversity_columns
 from btrans_eval.harness.judging import correct, label
-from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.harness.response import answer_in
 from btrans_eval.judged import JudgedResponse
-from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
 from btrans_eval.scores.rows import check_row
 from btrans_eval.scores.summary import question_columns
-
-Columns = dict[str, float]
 
 
 class ScoredRow(list[str]):
@@ -74,13 +71,13 @@ class PopulationFilter(Filter):
         gold: name of the row's field that holds the gold answer.
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
-        encoder: sentence encoder for the diversity columns; None leaves out those that need one.
+        encoder, partition, reward, asked, by_quarter: which diversity columns (`Measures`).
         tolerance: relative, within which an answer is right where the gold is a measured number
             (``answers.tolerance``); with kind latex only.
 
     Raises:
-        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, or a row without the
-            gold answer's field.
+        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, a reward without what
+            it needs, or a row without the gold answer's field.
     """
 
     def __init__(
@@ -92,6 +89,10 @@ class PopulationFilter(Filter):
         score: Callable[[Mapping[str, Any], str], float] | None = None,
         encoder: str | None = None,
         tolerance: float | None = None,
+        partition: str | None = None,
+        reward: str | None = None,
+        asked: str | None = None,
+        by_quarter: bool = False,
     ) -> None:
         is_share = isinstance(tolerance, float) and 0 < tolerance < 1  # YAML's 1e-4 is a string
         if tolerance is not None and not (is_share and kind == "latex" and score is None):
@@ -101,15 +102,18 @@ class PopulationFilter(Filter):
             )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
-        self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder
+        self.k, self.kind, self.gold = k, kind, gold
         self.answer, self.score, self.tolerance = answer, score, tolerance
+        self.measures = Measures(encoder, partition, reward, asked, by_quarter)
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
         """Score the responses of all questions; one row per question."""
         rows = [first_k(row, self.k, place) for place, row in enumerate(resps)]
         if self.tolerance is not None:
             record.current().note("relative_tolerance_of_measured_golds", self.tolerance)
-        diversity = diversity_columns(rows, self.encoder)
+        asked = self.measures.asked
+        prompts = [str(doc[asked]) for doc in docs] if asked else ()
+        diversity = diversity_columns(rows, self.measures, prompts)
         return [
             self._scored(place, row, doc, of_texts)
             for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
@@ -152,42 +156,3 @@ def first_k(row: Sequence[str], k: int, question: int) -> list[str]:
     taken = list(row)[:k]
     check_row(taken, k, f"number {question}")
     return taken
-
-
-def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> list[Columns]:
-    """Diversity of each question's responses, all embedded together.
-
-    ``mean_tokens`` and ``truncated_rate`` only where the engine counted: never guessed.
-    """
-    columns: list[Columns] = [
-        {"distinct_1": distinct_n(row, 1), "distinct_2": distinct_n(row, 2),
-         "mean_words": mean_words(row), **count_columns(row)}
-        for row in rows
-    ]  # fmt: skip
-    if encoder is None:
-        return columns
-    name = encoder_name(encoder)
-    record.current().note("encoder", describe(name))
-    vectors = embed([text for row in rows for text in row], name)
-    start = 0
-    for row, of_question in zip(rows, columns, strict=True):
-        own = vectors[start : start + len(row)]
-        start += len(row)
-        of_question |= {"cosine_distance": cosine_distance(own), "vendi": vendi(own)}
-    return columns
-
-
-def encoder_name(encoder: str) -> str:
-    """The encoder that a task file calls ``default``, or the one that it names."""
-    return DEFAULT if encoder == "default" else encoder
-
-
-def count_columns(row: Sequence[str]) -> Columns:
-    """Mean number of tokens and share of truncated responses, where the engine counted them."""
-    tokens = [text.tokens for text in row if isinstance(text, Response) and text.tokens is not None]
-    if len(tokens) < len(row):
-        return {}
-    return {
-        "mean_tokens": sum(tokens) / len(row),
-        "truncated_rate": sum(bool(getattr(text, "truncated", False)) for text in row) / len(row),
-    }

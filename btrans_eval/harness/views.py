@@ -18,19 +18,12 @@ from lm_eval.api.metrics import mean as harness_mean
 
 from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
-from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
+from btrans_eval.harness.diversity import Measures, diversity_columns
 from btrans_eval.harness.failures import zero_is_worst
 from btrans_eval.harness.judging import label
-from btrans_eval.harness.scoring import (
-    PopulationFilter,
-    ScoredRow,
-    diversity_columns,
-    encoder_name,
-    first_k,
-    judged,
-)
+from btrans_eval.harness.scoring import PopulationFilter, ScoredRow, first_k, judged
 from btrans_eval.harness.view_columns import columns_of, declare, metrics_of
 
 logger = logging.getLogger(__name__)
@@ -40,8 +33,13 @@ WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "Whitespa
 NOT_AN_ANSWER = "[invalid]"
 
 
-def view_tasks(tasks: Sequence[Any], repeats: int, encoder: str | None) -> list[str]:
+def view_tasks(
+    tasks: Sequence[Any], repeats: int, encoder: str | None, partition: str | None = None
+) -> list[str]:
     """Turn every generate-until task into a population task of ``repeats`` responses, in place.
+
+    Args:
+        encoder, partition: as of `Measures`; a population task keeps its own where they are None.
 
     Returns:
         Names of the tasks that stay as they are: scored by loglikelihood.
@@ -60,10 +58,10 @@ def view_tasks(tasks: Sequence[Any], repeats: int, encoder: str | None) -> list[
         )
     for task in generative:  # all checked before the first is changed
         _check(task)
-    if encoder is not None:
-        describe(encoder_name(encoder))
+    measures = Measures(encoder, partition)
+    measures.check()
     for task in generative:
-        _view(task, repeats, encoder)
+        _view(task, repeats, measures)
     return others
 
 
@@ -90,20 +88,21 @@ def _is_ours(task: Any) -> bool:
     return any(part.func is PopulationFilter for p in task._filters for part in p.filters)
 
 
-def _view(task: Any, repeats: int, encoder: str | None) -> None:
+def _view(task: Any, repeats: int, measures: Measures) -> None:
     task.set_config("repeats", repeats)
     if _is_ours(task):
         for pipeline in task._filters:
-            pipeline.filters = [_with(part, repeats, encoder) for part in pipeline.filters]
+            pipeline.filters = [_with(part, repeats, measures) for part in pipeline.filters]
         return
-    task._filters = [View(task, pipeline, repeats, encoder) for pipeline in task._filters]
+    task._filters = [View(task, pipeline, repeats, measures) for pipeline in task._filters]
     task.process_results = lambda doc, results: dict(results[0].columns)
 
 
-def _with(part: Any, repeats: int, encoder: str | None) -> Any:
+def _with(part: Any, repeats: int, measures: Measures) -> Any:
     if part.func is not PopulationFilter:
         return part
-    changed = {"k": repeats} | ({"encoder": encoder} if encoder else {})
+    named = {"encoder": measures.encoder, "partition": measures.partition}
+    changed = {"k": repeats} | {name: value for name, value in named.items() if value}
     return functools.partial(part.func, *part.args, **(part.keywords | changed))
 
 
@@ -129,12 +128,12 @@ class View:
         task: the harness's task, whose ``process_results`` judges single responses.
         pipeline: the pipeline that it stands in for.
         k: responses per question.
-        encoder: sentence encoder for the diversity columns, or None.
+        measures: which diversity columns.
     """
 
-    def __init__(self, task: Any, pipeline: Any, k: int, encoder: str | None) -> None:
+    def __init__(self, task: Any, pipeline: Any, k: int, measures: Measures) -> None:
         self.name = pipeline.name
-        self._pipeline, self._k, self._encoder, self._task = pipeline, k, encoder, task
+        self._pipeline, self._k, self._measures, self._task = pipeline, k, measures, task
         self._judge = task.process_results  # the task's own, before it is replaced
         self._metrics = list(task.aggregation())
         self._is_pass = _judge_one_at_a_time(task)
@@ -151,7 +150,7 @@ class View:
         can_vote = not all(map(self._is_its_own_class, instances, kinds))
         votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
-        diversity = diversity_columns(rows, self._encoder)
+        diversity = diversity_columns(rows, self._measures)
         metrics = metrics_of(self._task, [each.scores for each in found_of], self._is_pass)
         for instance, row, one, of_texts in zip(instances, rows, found_of, diversity, strict=True):
             columns = columns_of(metrics, one.scores, one.labels if votes else None) | of_texts

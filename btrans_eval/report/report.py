@@ -15,6 +15,7 @@ from btrans_eval.report import (
     rendering,
     rerun,
     selection,
+    similarity,
     tables,
     tradeoff,
     weighted,
@@ -103,6 +104,10 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
         "weighted": weighted.table(task),
         "tradeoff": tradeoff.picture_of(task, study.arms, arms),
         "beside": tables.beside(task),
+        "similarity": similarity.table(task),
+        "similarity_note": similarity.note(task),
+        "length": similarity.over_length(task),
+        "has_meanings": any("distinct_k" in task.metrics(arm) for arm in task.numbers["arms"]),
         "members": [
             {
                 "arm": arm.name,

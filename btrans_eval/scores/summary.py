@@ -15,7 +15,10 @@ from btrans_eval.scores.estimators import (
 )
 from btrans_eval.scores.uncertainty import confidence
 
-LOWER_IS_BETTER = frozenset({"invalid_rate", "tie_rate", "truncated_rate", "vote_brier"})
+LOWER_IS_BETTER = frozenset({
+    "invalid_rate", "tie_rate", "truncated_rate", "vote_brier", "similarity", "repetition",
+    "repetition_q1", "repetition_q2", "repetition_q3", "repetition_q4",
+})  # fmt: skip
 """Columns of which less is better. Of some others neither is (``vote_share``,
 ``answer_entropy``, ``mean_tokens``), which the harness has no word for: they are declared as more.
 """

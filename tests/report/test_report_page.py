@@ -299,3 +299,23 @@ def test_refuses_what_is_no_comparison_or_of_other_runs(tmp_path):
     (tmp_path / "comparison.json").write_text(json.dumps(comparison))
     with pytest.raises(UserError, match="run compare again"):
         write(tmp_path)
+
+
+def test_quarters_of_long_responses_have_a_table(tmp_path):
+    folders = {}
+    for name, (sigma, sampled) in list(finished_runs.ARMS.items())[1:3]:
+        folders[name] = tmp_path / "arms" / name
+        finished_runs.write_run(folders[name], sigma, sampled, tasks=["stories"])
+        file = folders[name] / "samples_stories_2026.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for place, row in enumerate(rows):
+            of_row = {f"repetition_q{q}": (place + q) / 20 for q in (1, 2, 3, 4)}
+            of_row |= {f"distinct_1_q{q}": 1 - (place + q) / 20 for q in (1, 2, 3, 4)}
+            row |= of_row
+            row["metrics"] += list(of_row)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finished_runs.write_comparison(tmp_path, folders)
+    assert "Over the length of the responses" in write(tmp_path, encoder=None).read_text()
+    cells = row(tmp_path, "length_stories", "stock_sampled").split("|")
+    shown = [cell.strip().split(" ")[0] for cell in cells[2:10]]
+    assert shown == ["17.5%", "22.5%", "27.5%", "32.5%", "82.5%", "77.5%", "72.5%", "67.5%"]
