@@ -19,6 +19,7 @@ class JudgedResponse:
         scores: by metric, what the task gives this response alone; empty where nothing scores.
         tokens: generated tokens, where the engine counted.
         truncated: whether the limit cut it, where the engine knows.
+        verdict: what became of it where it is a program that was run, in a few words.
     """
 
     text: str
@@ -27,6 +28,7 @@ class JudgedResponse:
     scores: Mapping[str, float] = field(default_factory=dict)
     tokens: int | None = None
     truncated: bool | None = None
+    verdict: str | None = None
 
     def sample(self) -> str:
         """What the harness logs of it, beside the text: one JSON object."""
@@ -36,7 +38,7 @@ class JudgedResponse:
             "scores": dict(self.scores),
             "tokens": self.tokens,
             "truncated": self.truncated,
-        }
+        } | ({} if self.verdict is None else {"verdict": self.verdict})
         return json.dumps(item, ensure_ascii=False)
 
     def of_member(self, member: int, sample: int) -> dict[str, Any]:
@@ -60,5 +62,11 @@ def from_sample(text: str, item: str) -> JudgedResponse | None:
     if not isinstance(found, dict) or not {"answer", "scores"} <= set(found):
         return None
     return JudgedResponse(
-        text, found["answer"], found["class"], found["scores"], found["tokens"], found["truncated"]
+        text,
+        found["answer"],
+        found["class"],
+        found["scores"],
+        found["tokens"],
+        found["truncated"],
+        found.get("verdict"),
     )

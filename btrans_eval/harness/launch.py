@@ -78,6 +78,7 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
         return
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
+    from btrans_eval.harness.code_tasks import code_eval_replaced
     from btrans_eval.harness.views import view_tasks
 
     original = EvaluatorConfig.process_tasks
@@ -89,8 +90,9 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
                 "predict_only: goes without --repeats, which is about scores; with --store scoring "
                 "later costs no generation"
             )
-        manager = original(self, *args, **kwargs)
-        loaded = manager.load(self.tasks)
+        with code_eval_replaced():
+            manager = original(self, *args, **kwargs)
+            loaded = manager.load(self.tasks)
         for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):
             logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)
         manager.load = lambda tasks: loaded
