@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from btrans_eval.answers.thoughts import visible
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)$", re.M)
-_INLINE = re.compile(r"^[ \t]*```(?:python3?|py)?[ \t]+(?P<code>[^`\n]+?)[ \t]*```[ \t]*$", re.M | re.I)
+_INLINE = re.compile(
+    r"^[ \t]*```(?:python3?|py)?[ \t]+(?P<code>[^`\n]+?)[ \t]*```[ \t]*$", re.M | re.I
+)
 _PYTHON = {"", "python", "python3", "py", "py3", "python2", "pycon", "ipython"}
 _STARTS = re.compile(r"^(?:from|import|def|class|async def|@)\b|^@", re.M)
 _MOST_STARTS = 50  # lines that may begin a program in prose
@@ -93,7 +95,7 @@ def names_used(source: str) -> set[str]:
     return {each.id for each in found if isinstance(each, ast.Name)}
 
 
-def tested_names(tests: str, code: str) -> tuple[str, ...]:
+def names_under_test(tests: str, code: str) -> tuple[str, ...]:
     """Names in a row's tests that are a program's: those that the row's own solution defines.
 
     So a program asked for a function ``sum`` is tested by it, and one that defines a ``set`` of its

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 from btrans_eval.execution import wire
 from btrans_eval.execution.limits import Limits, apply
 
+LONGEST_TEXT = 300
+
 
 class Untestable(Exception):
     """The row's own tests cannot be run: no program is to blame."""
@@ -55,6 +57,14 @@ class Program:
         except wire.Ended as end:
             self.fault = str(end)
             raise
+
+    def load(self, names: list[str]) -> list[str]:
+        """Run the program at its top level; which of the names it has."""
+        found = self.ask("load", *names)
+        if not isinstance(found, list):
+            self.fault = "an answer that is no value"
+            raise wire.Ended(self.fault)
+        return [each for each in names if each in found]
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, Remote):
@@ -137,7 +147,7 @@ def verdict(job: dict[str, Any], program: Program) -> dict[str, str]:
     """
     random.seed(0)  # some tests draw their inputs
     try:
-        names: list[str] = program.ask("load", *job["names"])
+        names = program.load(job["names"])
         space: dict[str, Any] = {"__name__": "tests"}
         try:
             exec(compile(job["context"], "<context>", "exec"), space)
@@ -155,7 +165,9 @@ def verdict(job: dict[str, Any], program: Program) -> dict[str, str]:
         return {"kind": "ended", "why": str(error)}
     except BaseException as error:
         is_its_own = any(error is each for each in program.errors)
-        why = str(error) if is_its_own else type(error).__name__
+        is_its_own |= isinstance(error, NameError) and error.name in job["names"]
+        told = "".join(f": {each}" for each in error.args[:1] if isinstance(each, str))
+        why = (str(error) if is_its_own else type(error).__name__ + told)[:LONGEST_TEXT]
         return {"kind": "raised" if is_its_own else "failed", "why": why}
     if program.fault is not None:  # tests that catch everything
         return {"kind": "ended", "why": program.fault}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Limits of one program; its tests have the same.
 
     Attributes:
-        cpu_seconds: of CPU time, of one process; whole seconds.
+        cpu_seconds: of CPU time, of one process; whole seconds. Of all together one more.
         wall_seconds: from when the program is loaded to the verdict.
         memory_mib: address space of one process.
-        resident_mib: memory of all processes of a program together; looked at every 0.1 s.
+        resident_mib: memory of all processes of a program together, looked at every 0.1 s.
         processes: processes and threads.
         file_mib: size of one file.
         disk_mib: size of its /tmp, which is in memory.
@@ -42,7 +41,6 @@ def apply(limits: Limits) -> None:
         (resource.RLIMIT_NPROC, limits.processes),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
-        resource.setrlimit(which, (most, most))
-    # the first signal can be caught, the second, a second later, cannot
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 1))
+        resource.setrlimit(which, (most, most))  # at the soft limit alone a signal could be caught

@@ -7,14 +7,13 @@ import os
 import select
 import socket
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from btrans_eval.execution.limits import Limits
 from btrans_eval.execution.sandbox import Sandbox
 from btrans_eval.execution.trial import PASSED, TOO_MUCH, Program, Verdict, attempt
 
-_TRIES = '''
+_TRIES = """
 import os, socket
 
 def network(port):
@@ -26,17 +25,20 @@ def network(port):
         return "reached " + address[0]
     return "none"
 
-def outside(path, home):
+def outside(path, home, allowed):
     seen = []
     for do in (lambda: open(path).read(), lambda: open(path, "w"), lambda: os.remove(path),
-               lambda: os.listdir(home), lambda: open("/usr/btrans-eval", "w"),
+               lambda: open("/usr/btrans-eval", "w"),
                lambda: open("/btrans-eval", "w"), lambda: os.listdir("/proc/1")):
         try:
             do()
         except OSError:
             continue
         seen.append(do.__code__.co_names)
-    return seen
+    try:
+        return seen + [each for each in os.listdir(home) if each not in allowed]
+    except OSError:
+        return seen
 
 def own():
     with open("/tmp/mine", "w") as file:
@@ -79,10 +81,10 @@ def processes(most):
         except OSError:
             return "none"
     return "too many"
-'''
+"""
 _TESTS = """
 assert network({port}) == "none", "network"
-assert outside({path!r}, {home!r}) == [], "files"
+assert outside({path!r}, {home!r}, {allowed!r}) == [], "files"
 assert own() == "mine", "no place to write"
 assert memory() == "none", "memory"
 assert files({file}) == "none", "file size"
@@ -90,7 +92,7 @@ assert disk({disk}) == "none", "disk"
 assert processes({processes}) == "none", "processes"
 """
 _NAMES = ("network", "outside", "own", "memory", "files", "disk", "processes")
-_SPREADS = '''
+_SPREADS = """
 import os, time
 def spread():
     for number in range(4):
@@ -98,8 +100,8 @@ def spread():
             hold = b"x" * (40 << 20)
             time.sleep(60)
     time.sleep(60)
-'''
-_LEAVES = '''
+"""
+_LEAVES = """
 import os, time
 def leave():
     if not os.fork():
@@ -109,7 +111,7 @@ def leave():
         time.sleep(600)
         os._exit(0)
     return "left"
-'''
+"""
 
 
 def lacking(sandbox: Sandbox) -> str | None:
@@ -124,10 +126,12 @@ def _tried(sandbox: Sandbox, limits: Limits) -> str | None:
         kept = Path(folder, "kept")
         kept.write_text("kept")
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        home = os.path.realpath(os.path.expanduser("~"))
         tests = _TESTS.format(
             port=server.getsockname()[1],
             path=str(kept),
-            home=os.path.expanduser("~"),
+            home=home,
+            allowed=_bound_below(sandbox, home),
             file=limits.file_mib << 20,
             disk=limits.disk_mib << 20,
             processes=limits.processes,
@@ -138,6 +142,14 @@ def _tried(sandbox: Sandbox, limits: Limits) -> str | None:
         if select.select([server], [], [], 0)[0] or kept.read_text() != "kept":
             return "the network or files are within reach"
     return None
+
+
+def _bound_below(sandbox: Sandbox, home: str) -> list[str]:
+    """What a program sees in the home: the way to a Python that is installed there, if it is."""
+    seen = [*(there for _, there in sandbox.view.binds), "/tmp", "/dev"]
+    seen += [name for name, _ in sandbox.view.links]
+    below = [Path(each).relative_to(home).parts for each in seen if Path(each).is_relative_to(home)]
+    return sorted({parts[0] for parts in below if parts})
 
 
 def _left(sandbox: Sandbox, limits: Limits) -> str | None:
@@ -160,7 +172,7 @@ def _left(sandbox: Sandbox, limits: Limits) -> str | None:
 def _spread(sandbox: Sandbox, limits: Limits) -> str | None:
     """Whether memory is counted over all of a program's processes."""
     program = Program(_SPREADS, "spread()", ("spread",))
-    verdict = attempt(program, sandbox, replace(limits, resident_mib=128))
+    verdict = attempt(program, sandbox, limits._replace(resident_mib=128))
     return None if verdict.kind == TOO_MUCH else f"memory of several processes: {_said(verdict)}"
 
 

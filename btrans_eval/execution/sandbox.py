@@ -17,7 +17,17 @@ from btrans_eval.execution.limits import Limits
 
 BWRAP, NAMESPACES, NONE = "bwrap", "namespaces", "none"
 _OURS = "/ours"
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
+_SYSTEM = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+)
 _ROLE = "import sys; from btrans_eval.execution.{0} import main; main(*sys.argv[1:])"
 
 
@@ -42,6 +52,7 @@ class Sandbox:
 
     Attributes:
         folder: where a program may write, as it sees it.
+        view: what it sees, but in ``NONE``.
     """
 
     def __init__(self, kind: str) -> None:
@@ -50,7 +61,7 @@ class Sandbox:
         weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
         self._own = own
         self.folder = own if kind == NONE else "/tmp"
-        self._view = _view()
+        self.view = _view()
 
     def command(self, role: str, limits: Limits, arguments: Sequence[str]) -> list[str]:
         """The command that runs ``main`` of a module of this package with arguments."""
@@ -61,8 +72,8 @@ class Sandbox:
         if self.kind == NAMESPACES:
             spec = {
                 "root": self._own,
-                "binds": self._view.binds,
-                "links": self._view.links,
+                "binds": self.view.binds,
+                "links": self.view.links,
                 "disk_mib": limits.disk_mib,
                 "cpu_seconds": limits.cpu_seconds,
                 "command": inner,
@@ -86,8 +97,8 @@ class Sandbox:
         }
 
     def _bwrap(self, limits: Limits, inner: Sequence[str]) -> list[str]:
-        files = [each for bind in self._view.binds for each in ("--ro-bind", *bind)]
-        links = [each for name, target in self._view.links for each in ("--symlink", target, name)]
+        files = [each for bind in self.view.binds for each in ("--ro-bind", *bind)]
+        links = [each for name, target in self.view.links for each in ("--symlink", target, name)]
         size = str(limits.disk_mib << 20)
         return [
             *(str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session"),

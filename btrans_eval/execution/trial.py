@@ -12,13 +12,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from btrans_eval.execution.launcher import OUT_OF_TIME
 from btrans_eval.execution.limits import MIB, Limits
-from btrans_eval.execution.sandbox import NONE, Sandbox
+from btrans_eval.execution.sandbox import BWRAP, NAMESPACES, NONE, Sandbox
 
 PASSED, FAILED, RAISED, ENDED = "passed", "failed", "raised", "ended"
 TIMED_OUT, TOO_MUCH, NO_PROGRAM = "timed out", "too much memory", "no program"
@@ -28,8 +28,12 @@ KINDS = (PASSED, FAILED, RAISED, ENDED, TIMED_OUT, TOO_MUCH, NO_PROGRAM)
 _START_SECONDS = 60.0  # a cold disk takes its time
 _TICK_SECONDS = 0.1
 _END_SECONDS = 2.0
-# the launcher says so, bubblewrap hands on the signal, a plain process dies of it
-_OUT_OF_TIME = (OUT_OF_TIME, 128 + signal.SIGXCPU, -signal.SIGXCPU)
+# our launcher says so, bubblewrap hands on the signal, a plain process dies of it
+_OUT_OF_TIME = {NAMESPACES: OUT_OF_TIME, BWRAP: 128 + signal.SIGKILL, NONE: -signal.SIGKILL}
+_OF_THE_START = (
+    1.0  # seconds of CPU time: the sandbox's own, and to let a limit of one process be first
+)
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _LONGEST_WORD = 1 << 16
 
@@ -76,7 +80,7 @@ def attempt(
     with ExitStack() as stack:
         ends = _Ends(stack)
         (asked, asks), (told, tells), (heard, says) = ends.pipe(), ends.pipe(), ends.pipe()
-        most = json.dumps(asdict(limits))
+        most = json.dumps(limits._asdict())
         tests = {"tests": program.tests, "names": program.names, "context": program.context}
         judge = _Side(stack, sandbox, limits, "judge", tests, [most, asks, told, says], ())
         source = {"source": program.source}
@@ -85,7 +89,7 @@ def attempt(
         verdict = _listen(heard, [judge, player], limits)
         if verdict is None:
             return _silence(judge, player)
-        if verdict.kind == ENDED and player.code() in _OUT_OF_TIME:
+        if verdict.kind == ENDED and player.code() == _OUT_OF_TIME[sandbox.kind]:
             return Verdict(TIMED_OUT, f"{limits.cpu_seconds} s of CPU time")
         return verdict
 
@@ -123,8 +127,11 @@ def _listen(heard: int, sides: Sequence[_Side], limits: Limits) -> Verdict | Non
                 return Verdict(**json.loads(said))
             if not got:
                 return Verdict(ENDED, "the tests' process") if is_ready else None
-        elif any(side.resident_mib() > limits.resident_mib for side in sides):
-            return Verdict(TOO_MUCH, f"more than {limits.resident_mib} MiB")
+        for used in [side.used() for side in sides]:
+            if used.mib > limits.resident_mib:
+                return Verdict(TOO_MUCH, f"more than {limits.resident_mib} MiB")
+            if is_ready and used.seconds > limits.cpu_seconds + _OF_THE_START:
+                return Verdict(TIMED_OUT, f"{limits.cpu_seconds} s of CPU time")
         if time.monotonic() > deadline:
             if is_ready:
                 return Verdict(WAITED, f"{limits.wall_seconds} s")
@@ -179,21 +186,27 @@ class _Side:
             self.process.kill()
         self.process.wait()
 
-    def code(self) -> int:
-        """Its exit code; ended here if it does not end by itself."""
+    def code(self) -> int | None:
+        """Its exit code; None if it does not end by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.process.wait(_END_SECONDS)
-        self.end()
-        return -signal.SIGKILL
+        return None
 
     def said(self) -> str:
         """What it wrote before the program began."""
         self._errors.seek(0)
         return self._errors.read(500).decode(errors="replace").strip().replace("\n", " ")
 
-    def resident_mib(self) -> float:
-        """Memory of the process and all below it."""
-        return sum(map(_pages, _below(self.process.pid))) * _PAGE_BYTES / MIB
+    def used(self) -> _Used:
+        """Memory and CPU time of the process and all below it."""
+        each = [_stat(pid) for pid in _below(self.process.pid)]
+        pages, ticks = (sum(numbers) for numbers in zip(*each, strict=True))
+        return _Used(pages * _PAGE_BYTES / MIB, ticks / _TICKS_PER_SECOND)
+
+
+class _Used(NamedTuple):
+    mib: float
+    seconds: float
 
 
 def _below(pid: int) -> list[int]:
@@ -212,8 +225,10 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _pages(pid: int) -> int:
+def _stat(pid: int) -> tuple[int, int]:
+    """Resident pages, and ticks of CPU time with those of children that have ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[21]), sum(map(int, fields[11:15]))
     except (OSError, IndexError):
-        return 0
+        return 0, 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from btrans_eval.answers.programs import imports_of, tested_names
+from btrans_eval.answers.programs import imports_of, names_under_test
 from btrans_eval.errors import UserError
 from btrans_eval.execution.trial import Program
 
@@ -71,8 +71,10 @@ def is_code_task(task: Any) -> bool:
     if not getattr(task, "UNSAFE_CODE", False):
         return False
     metrics = getattr(task, "_metric_fn_list", {}).values()
+    # the harness keeps a function's bound ``__call__``
+    functions = [getattr(each, "__self__", each) for each in metrics]
     replaced = [any(isinstance(each, CodeEval) for each in getattr(one, "__globals__", {}).values())
-                for one in metrics]  # fmt: skip
+                for one in functions]  # fmt: skip
     if not replaced or not all(replaced):
         raise UserError(
             f"repeats: {task.config.task} cannot be viewed as a population task: it runs programs by "
@@ -97,4 +99,4 @@ def program_of(task: Any, doc: Mapping[str, Any], filtered: Any) -> Program:
     if isinstance(doc.get("entry_point"), str):
         return Program(source, tests, (doc["entry_point"],), str(doc.get("prompt", "")))
     code = str(doc.get("code", ""))
-    return Program(source, tests, tested_names(tests, code), imports_of(code))
+    return Program(source, tests, names_under_test(tests, code), imports_of(code))

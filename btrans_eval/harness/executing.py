@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from btrans_eval.errors import UserError
@@ -11,7 +10,9 @@ from btrans_eval.execution.executor import Executor, check_testable, proven
 from btrans_eval.execution.trial import PASSED, Program, Verdict
 from btrans_eval.harness import record
 
-_CONFIRM = "confirm_run_unsafe_code: {}; add --confirm_run_unsafe_code (docs/code.md says what protects)"
+_CONFIRM = (
+    "confirm_run_unsafe_code: {}; add --confirm_run_unsafe_code (docs/code.md says what protects)"
+)
 
 
 def prepare(tasks: Iterable[Any], is_confirmed: bool) -> None:
@@ -67,7 +68,7 @@ def executed(rows: Sequence[Sequence[Program | None]], task: str) -> list[list[V
             verdicts[place] = None
     told = [each for of_row in verdicts for each in of_row or ()]
     run.note(f"programs:{task}", runs.counts(told))
-    run.note("programs_run_in", {"sandbox": runs.sandbox.kind, **asdict(runs.limits)})
+    run.note("programs_run_in", {"sandbox": runs.sandbox.kind, **runs.limits._asdict()})
     return verdicts
 
 

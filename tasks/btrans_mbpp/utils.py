@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from btrans_eval.answers.programs import imports_of, program_in, tested_names
+from btrans_eval.answers.programs import imports_of, names_under_test, program_in
 from btrans_eval.execution.trial import Program
 
 EXAMPLES = (2, 3, 4)
@@ -18,7 +18,7 @@ def program(doc: Mapping[str, Any], response: str) -> Program | None:
     The tests import what the row's own solution imports (some use ``math``).
     """
     tests = "\n".join([doc["test_setup_code"], *doc["test_list"], ""])
-    names = tested_names(tests, doc["code"])
+    names = names_under_test(tests, doc["code"])
     source = program_in(response, names)
     if source is None:
         return None

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from btrans_eval.answers.programs import defines, imports_of, program_in, tested_names
+from btrans_eval.answers.programs import defines, imports_of, names_under_test, program_in
 
 PROMPT = '''from typing import List
 
@@ -125,7 +125,7 @@ def test_a_completion_is_kept_as_it_is():
 
 
 def test_without_a_prompt_the_whole_response_may_be_the_program():
-    assert program_in(WHOLE + "\n", ["double"]) == WHOLE
+    assert program_in(WHOLE + "\n", ["double"]) == WHOLE.rstrip()
     assert program_in("  \nnonsense here", ["double"]) == "  \nnonsense here\n"
     assert program_in(f"Sure.\n{WHOLE}Bye now.", ["double"]).strip() == WHOLE.strip()
 
@@ -145,9 +145,9 @@ def test_long_prose_takes_no_time():
 def test_names_that_tests_ask_for():
     tests = "root = Node(1)\nassert set(sum(1, 2)) == {math.pi, root}\n"
     code = "import math\nclass Node: pass\ndef sum(a, b): return a\ndef other(): pass\n"
-    assert tested_names(tests, code) == ("Node", "sum")
-    assert tested_names(tests, "no python (") == ("Node", "math")
-    assert tested_names("assert f(1) == len(g)", "") == ("f", "g")
+    assert names_under_test(tests, code) == ("Node", "sum")
+    assert names_under_test(tests, "no python (") == ("Node", "math")
+    assert names_under_test("assert f(1) == len(g)", "") == ("f", "g")
     assert imports_of(code + "from a import b as c\n") == "import math\nfrom a import b as c\n"
     assert imports_of("no python (") == ""
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 import sandboxed
 
+import btrans_eval
 from btrans_eval.errors import UserError
 from btrans_eval.execution import executor as executors
 from btrans_eval.execution import trial
@@ -57,10 +62,7 @@ def _order(runs: Executor, copy: int) -> str:
 
 def test_exceptions_are_the_nearest_that_python_has():
     runs = sandboxed.executor()
-    source = (
-        "class Own(KeyError): pass\n"
-        "def f(x):\n    raise Own('a')\n"
-    )
+    source = "class Own(KeyError): pass\ndef f(x):\n    raise Own('a')\n"
     tests = "try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False\n"
     assert runs.verdicts([Program(source, tests, ("f",))])[0].kind == "passed"
     one = Program(source, tests.replace("KeyError", "ValueError"), ("f",))
@@ -122,12 +124,16 @@ def test_a_late_or_unstarted_program_is_tried_once_more_alone(monkeypatch):
 def test_without_protection_the_run_is_refused_unless_the_risk_is_named(monkeypatch):
     monkeypatch.setattr(executors, "lacking", lambda sandbox: "the network is within reach")
     monkeypatch.delenv(UNPROTECTED, raising=False)
-    with pytest.raises(UserError, match=f"namespaces: the network is within reach.*{UNPROTECTED}=1"):
+    with pytest.raises(
+        UserError, match=f"namespaces: the network is within reach.*{UNPROTECTED}=1"
+    ):
         proven()
     monkeypatch.setenv(UNPROTECTED, "1")
     runs = proven(Limits(cpu_seconds=2, processes=4096))
     assert runs.sandbox.kind == NONE
-    found = runs.verdicts([program("return x + 1"), program("return x"), program("while True: pass")])
+    found = runs.verdicts(
+        [program("return x + 1"), program("return x"), program("while True: pass")]
+    )
     assert [each.kind for each in found] == ["passed", "failed", "timed out"]
 
 
@@ -155,3 +161,41 @@ def test_a_launcher_that_cannot_start_is_told_in_its_own_words():
     broken._own = "/nowhere"
     verdict = trial.attempt(program("return x"), broken, Limits())
     assert verdict.kind == "not started" and "/nowhere" in verdict.why
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is an ordinary user already")
+@pytest.mark.skipif(not os.path.exists(SYSTEM_PYTHON), reason=f"no {SYSTEM_PYTHON} for anybody")
+def test_an_ordinary_user_is_protected_too():
+    """Root maps two users into its sandbox, anybody else one: both ways are tried out."""
+    sandboxed.executor()
+    done = subprocess.run([SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"])
+    if done.returncode:
+        pytest.skip(f"{SYSTEM_PYTHON} is older than 3.10")
+    ours = Path(btrans_eval.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is root's alone
+        os.chmod(folder, 0o755)
+        package = Path(folder, "btrans_eval")
+        shutil.copytree(ours / "execution", package / "execution")
+        for name in ("__init__.py", "errors.py"):
+            shutil.copy(ours / name, package / name)
+        code = (
+            "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "from btrans_eval.execution.executor import proven\n"
+            "from btrans_eval.execution.trial import Program\n"
+            "if __name__ == '__main__':\n"
+            "    runs = proven()\n"
+            "    one = Program('def f(x): return x', 'assert f(1) == 1', ('f',))\n"
+            "    print(runs.sandbox.kind, *runs.verdicts([one]))\n"
+        )
+        done = subprocess.run(
+            [SYSTEM_PYTHON, "-s", "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={"PYTHONPATH": folder, "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"},
+        )
+    passed = "Verdict(kind='passed', why='')"
+    assert done.stdout.strip() in (f"namespaces {passed}", f"bwrap {passed}"), done.stderr

@@ -35,7 +35,7 @@ def within(body: str) -> str:
 def test_right_passes_and_wrong_does_not():
     assert kind(RIGHT) == "passed"
     assert kind("def square(x):\n    return x + x\n") == "failed"
-    assert kind("square = 3\n") == "raised"
+    assert kind("square = 3\n") == "failed"
     assert kind("def other(x):\n    return x * x\n") == "raised"
     assert kind("def square(x:\n") == "raised"
     assert kind("") == "raised"
@@ -63,13 +63,6 @@ FORGERIES = {
     "an int equal to everything": (
         "class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\n"
         "def square(x): return Any(0)\n", "failed"),
-    "the answer from the frame": (
-        "import sys, gc\ndef square(x):\n    frame = sys._getframe()\n    while frame:\n"
-        "        for name, value in list(frame.f_locals.items()) + list(frame.f_globals.items()):\n"
-        "            if 'check' in str(value) or 'candidate' in str(name): return x * x\n"
-        "        frame = frame.f_back\n"
-        "    if any('assert candidate' in o for o in gc.get_objects() if isinstance(o, str)): return x * x\n"
-        "    return 0\n", "failed"),
     "the tests from open files": (
         "import os\ndef square(x):\n    for n in range(48):\n        try:\n"
         "            if b'candidate' in os.pread(n, 10000, 0): return x * x\n"
@@ -85,7 +78,7 @@ FORGERIES = {
         "def square(x): return 0\n", "ended"),
     "the wire, patched": (
         "from btrans_eval.execution import wire, judge\njudge.verdict = lambda *a: {'kind': 'passed'}\n"
-        "wire.encode = lambda v, keep: {'h': 0}\ndef square(x): return 0\n", "failed"),
+        "wire.encode = lambda v, keep: {'h': 0}\ndef square(x): return 0\n", "raised"),
     "tracing": (
         "import sys\nsys.settrace(lambda *a: None)\nsys.excepthook = lambda *a: None\n"
         "import atexit\natexit.register(lambda: os._exit(0))\ndef square(x): return 0\n", "failed"),
@@ -95,6 +88,32 @@ FORGERIES = {
 @pytest.mark.parametrize("source, expected", FORGERIES.values(), ids=FORGERIES.keys())
 def test_no_score_is_forged(source, expected):
     assert kind(source) == expected
+
+
+def test_the_expected_values_are_nowhere_to_be_found():
+    source = """
+import gc, os, sys
+def look():
+    mark = '8281828172'  # backwards, so that it does not find itself
+    places = [*gc.get_objects(), sys.argv, dict(os.environ)]
+    frame = sys._getframe().f_back
+    while frame:
+        places += [frame.f_locals, frame.f_globals, frame.f_code.co_consts]
+        frame = frame.f_back
+    for one in places:
+        try:
+            if mark in repr(one)[::-1]: return int(mark[::-1])
+        except BaseException: pass
+    for number in range(48):
+        try:
+            if mark.encode() in os.pread(number, 1 << 20, 0)[::-1]: return int(mark[::-1])
+        except OSError: pass
+    return 0
+"""
+    assert kind(source, "assert look() == 2718281828\n", ("look",), cpu_seconds=5) == "failed"
+    # the same search, where there is something to find
+    found = source + "kept = '27182' + '81828'\n"
+    assert kind(found, "assert look() == 2718281828\n", ("look",), cpu_seconds=5) == "passed"
 
 
 def test_tests_that_catch_everything_pass_nothing_that_ended():
@@ -133,7 +152,7 @@ HARMS = {
                "except OSError: pass"), "failed"),
     "deleting files": (
         within("import shutil\nfor each in ('/', '/usr', '/tmp', '/ours', '/root', '/home'):\n"
-               "    shutil.rmtree(each, ignore_errors=True)"), "failed"),
+               "    shutil.rmtree(each, ignore_errors=True)"), None),
     "crash": ("import ctypes\ndef square(x): ctypes.string_at(0)\n", "ended"),
     "fork bomb": (
         within("try:\n    while True: os.fork()\nexcept OSError: pass\nwhile True: pass"), None),
@@ -143,9 +162,9 @@ HARMS = {
 @pytest.mark.parametrize("source, expected", HARMS.values(), ids=HARMS.keys())
 def test_the_machine_is_left_alone(source, expected):
     before = time.monotonic()
-    found = kind(source, wall_seconds=5.0, memory_mib=512, resident_mib=512)
+    found = kind(source, cpu_seconds=1, memory_mib=512, resident_mib=512)
     assert found == expected if expected else found != "passed"
-    assert time.monotonic() - before < 25
+    assert time.monotonic() - before < 50
     assert kind(RIGHT) == "passed"  # the next one runs as ever
 
 
@@ -206,7 +225,7 @@ def test_nothing_of_the_user_is_seen(tmp_path, monkeypatch):
         "def looks(path, home):\n"
         "    found = [k for k, v in os.environ.items() if 'secret' in v]\n"
         "    for do in (open, os.listdir, os.stat):\n"
-        "        for each in (path, home, '/proc/1', '/etc/passwd', '/sys', '/dev/shm', '/work', '/home'):\n"
+        "        for each in (path, home + '/.bashrc', '/proc/1', '/etc/passwd', '/sys', '/dev/shm', '/work', '/home'):\n"
         "            try:\n"
         "                do(each); found.append(each)\n"
         "            except OSError: pass\n"

@@ -99,7 +99,10 @@ def test_the_metric_is_only_replaced_while_tasks_are_loaded():
     original = evaluate.load
     with code_eval_replaced():
         metric = evaluate.load("code_eval")
-        assert isinstance(metric, CodeEval) and metric.compute(references=["x"], predictions=[["y"]]) is None
+        assert (
+            isinstance(metric, CodeEval)
+            and metric.compute(references=["x"], predictions=[["y"]]) is None
+        )
     assert evaluate.load is original
     with pytest.raises(UserError, match="repeats: tasks that run programs"):
         metric.compute(references=[], predictions=[])

@@ -6,9 +6,6 @@ MBPP's rows are not at hand: those here are ours, in its published format.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import lm_eval
 import pytest
@@ -34,7 +31,11 @@ MBPP = {
     "task_id": 11,
     "text": "Write a function to add two numbers.",
     "code": "import math\r\ndef sum(a, b):\r\n    return a + b",
-    "test_list": ["assert sum(1, 2) == 3", "assert math.isclose(sum(0.1, 0.2), 0.3)", "assert sum(5, 5) == 10"],
+    "test_list": [
+        "assert sum(1, 2) == 3",
+        "assert math.isclose(sum(0.1, 0.2), 0.3)",
+        "assert sum(5, 5) == 10",
+    ],
     "test_setup_code": "",
     "challenge_test_list": [],
 }
@@ -52,7 +53,11 @@ def evaluate(task: str, responses, **kwargs) -> dict:
 
 @pytest.fixture
 def own_humaneval(tmp_path, monkeypatch):
-    broken = {**HUMANEVAL, "task_id": "Own/1", "prompt": HUMANEVAL["prompt"].replace("twice", "Twice")}
+    broken = {
+        **HUMANEVAL,
+        "task_id": "Own/1",
+        "prompt": HUMANEVAL["prompt"].replace("twice", "Twice"),
+    }
     dataset(tmp_path, "openai/openai_humaneval", "test", [HUMANEVAL, broken])
     monkeypatch.chdir(tmp_path)
 
@@ -60,15 +65,25 @@ def own_humaneval(tmp_path, monkeypatch):
 def test_humaneval_counts_what_passes_and_says_what_became_of_each(own_humaneval):
     sandboxed.executor()
     right, wrong = HUMANEVAL["canonical_solution"], "    return values\n"
-    said = {"twice": [right] * 2 + [wrong] * 4 + ["", "    import os; os._exit(0)\n"], "Twice": [right] * 8}
-    results = evaluate("btrans_humaneval", lambda prompt: said["Twice" if "Twice" in prompt else "twice"])
+    said = {
+        "twice": [right] * 2 + [wrong] * 4 + ["", "    import os; os._exit(0)\n"],
+        "Twice": [right] * 8,
+    }
+    results = evaluate(
+        "btrans_humaneval", lambda prompt: said["Twice" if "Twice" in prompt else "twice"]
+    )
     found = results["results"]["btrans_humaneval"]
     assert found["mean,population"] == pytest.approx((2 / 8 + 1) / 2) == found["pass@1,population"]
     assert found["pass@4,population"] == pytest.approx((1 - 15 / 70 + 1) / 2)
     assert found["pass@8,population"] == 1.0
     assert not any("maj@" in name or "vote" in name for name in found)
     used = results["config"]["btrans_scores"]
-    assert used["programs:btrans_humaneval"] == {"passed": 10, "failed": 4, "no program": 1, "ended": 1}
+    assert used["programs:btrans_humaneval"] == {
+        "passed": 10,
+        "failed": 4,
+        "no program": 1,
+        "ended": 1,
+    }
     assert used["programs_run_in"]["sandbox"] in ("namespaces", "bwrap")
     (first, _) = results["samples"]["btrans_humaneval"]
     verdicts = [json.loads(each)["verdict"] for each in first["filtered_resps"][0]]
@@ -88,7 +103,9 @@ def test_answers_in_chat_are_read(own_humaneval):
 @pytest.fixture
 def own_mbpp(tmp_path, monkeypatch):
     examples = [{**MBPP, "task_id": n, "text": f"Example {n}."} for n in (1, 2, 3, 4, 5)]
-    dataset(tmp_path, "google-research-datasets/mbpp", "test", [MBPP], config="full", also=("prompt",))
+    dataset(
+        tmp_path, "google-research-datasets/mbpp", "test", [MBPP], config="full", also=("prompt",)
+    )
     lines = "".join(json.dumps(row) + "\n" for row in examples)
     (tmp_path / "google-research-datasets/mbpp/prompt.jsonl").write_text(lines)
     monkeypatch.chdir(tmp_path)
@@ -131,7 +148,12 @@ def test_a_tests_own_classes_are_the_programs(tmp_path):
 
 def test_a_row_whose_tests_cannot_be_run_is_a_failure(tmp_path, monkeypatch):
     sandboxed.executor()
-    dataset(tmp_path, "openai/openai_humaneval", "test", [{**HUMANEVAL, "test": "def check(:"}, HUMANEVAL])
+    dataset(
+        tmp_path,
+        "openai/openai_humaneval",
+        "test",
+        [{**HUMANEVAL, "test": "def check(:"}, HUMANEVAL],
+    )
     monkeypatch.chdir(tmp_path)
     results = evaluate("btrans_humaneval", lambda prompt: [HUMANEVAL["canonical_solution"]] * 8)
     assert results["results"]["btrans_humaneval"]["mean,population"] == 0.5
@@ -170,19 +192,10 @@ def test_every_solution_of_humaneval_passes_and_every_altered_one_fails():
     rows = [json.loads(line) for line in ROWS.open(encoding="utf-8")]
     assert len(rows) == 123
     right = runs.verdicts([humaneval_program(row, row["canonical_solution"]) for row in rows])
-    assert [row["task_id"] for row, one in zip(rows, right, strict=True) if one.kind != "passed"] == []
+    assert [
+        row["task_id"] for row, one in zip(rows, right, strict=True) if one.kind != "passed"
+    ] == []
     wrong = runs.verdicts([humaneval_program(row, altered(row)) for row in rows])
-    assert [row["task_id"] for row, one in zip(rows, wrong, strict=True) if one.kind != "failed"] == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="is an ordinary user already")
-def test_an_ordinary_user_is_protected_too(tmp_path):
-    """Root maps two users into its sandbox, anybody else one: both ways are tried out."""
-    code = (
-        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from btrans_eval.execution.executor import proven\n"
-        "print(proven().sandbox.kind)\n"
-    )
-    sandboxed.executor()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
-    assert (done.stdout.strip(), done.returncode) in [("namespaces", 0), ("bwrap", 0)], done.stderr
+    assert [
+        row["task_id"] for row, one in zip(rows, wrong, strict=True) if one.kind != "failed"
+    ] == []
