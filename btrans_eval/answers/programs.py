@@ -1,7 +1,7 @@
 """The program that a response gives: its fences, prose around them, or a prompt that goes on.
 
-Rules, each with the failure that it is for, in docs/code.md. A program is text here: it is parsed, and
-never run.
+Rules, each with the failure that it is for, in docs/code.md. A program is text here: it is parsed,
+and never run.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def program_in(response: str, names: Sequence[str], prompt: str = "") -> str | N
 
     Args:
         names: what the program must define.
-        prompt: code that the response was asked to go on with; "" where it was none. Its imports and
-            helpers are part of the program, whether the response repeats them or not.
+        prompt: code that the response was asked to go on with; "" where it was none. Its imports
+            and helpers are part of the program, whether the response repeats them or not.
 
     What cannot be read as Python stays as it is, behind the prompt, and fails when it is run.
     """
@@ -140,7 +140,7 @@ def _blocks(text: str) -> list[_Block]:
 
 
 def _is_code(text: str) -> bool:
-    """Whether a text is Python that does something, perhaps the rest of a function: no word alone."""
+    """Whether a text is Python that does something, perhaps the rest of a function."""
     tree = _parsed(text) or _parsed("def rest():\n" + text)
     found = ast.walk(tree) if tree else ()
     does = [each for each in found if isinstance(each, ast.stmt)]

@@ -110,8 +110,8 @@ def proven(limits: Limits | None = None) -> Executor:
         reasons.append(f"{kind}: {reason}")
     if not reasons:
         raise UserError(
-            f"confirm_run_unsafe_code: programs of models are run on Linux alone, got {sys.platform}; "
-            "leave tasks that run them out"
+            "confirm_run_unsafe_code: programs of models are run on Linux alone, got "
+            f"{sys.platform}; leave tasks that run them out"
         )
     if os.environ.get(UNPROTECTED) == "1":
         return Executor(Sandbox(NONE), limits)

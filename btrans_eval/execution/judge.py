@@ -1,7 +1,7 @@
 """Inside a sandbox of its own: runs the tests of a row against functions that live in another.
 
-The standard library only. The program never runs here: its functions are remote, what they return is
-plain data built here, and so the comparisons are those of Python's own types.
+The standard library only. The program never runs here: its functions are remote, what they return
+is plain data built here, and so the comparisons are those of Python's own types.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def verdict(job: dict[str, Any], program: Program) -> dict[str, str]:
     """Run the tests; never raises.
 
     Args:
-        job: ``context``, run before the tests, here; ``tests``; ``names``, which of the names are the
-            program's.
+        job: ``context``, run before the tests, here; ``tests``; ``names``, which of the names are
+            the program's.
     """
     random.seed(0)  # some tests draw their inputs
     try:

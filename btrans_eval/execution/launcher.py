@@ -1,4 +1,4 @@
-"""Run as a file of its own: enters new namespaces, builds a file system, and starts one command there.
+"""Run as a file of its own: enters new namespaces, builds files, and starts one command there.
 
 Linux 5.12 or later, as root or as anybody, where user namespaces are allowed. The command is the
 first process of its own process namespace, so its end is the end of all that it started. It has no
@@ -145,8 +145,8 @@ def main(text: str) -> int:
     """Start the command and wait for it.
 
     Args:
-        text: JSON of ``root`` (an empty folder), ``binds`` ([from, to]), ``links`` ([name, target]),
-            ``disk_mib``, ``cpu_seconds``, and ``command``.
+        text: JSON of ``root`` (an empty folder), ``binds`` ([from, to]), ``links``
+            ([name, target]), ``disk_mib``, ``cpu_seconds``, and ``command``.
 
     Returns:
         Its exit code, 128 and the number of the signal that ended it, or one of our own.

@@ -1,4 +1,4 @@
-"""Where programs run: bubblewrap, our own launcher, or, only where the user names the risk, nowhere."""
+"""Where programs run: bubblewrap, our own launcher, or, if the user names the risk, nowhere."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class Sandbox:
         kind: ``BWRAP``, ``NAMESPACES`` or ``NONE``.
 
     Attributes:
-        folder: where a program may write, as it sees it.
+        folder: where a program may write, as it sees it; None: in one that is made for it.
         view: what it sees, but in ``NONE``.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        own = tempfile.mkdtemp(prefix="btrans-eval-")  # what mounts cover, or where programs write
+        own = tempfile.mkdtemp(prefix="btrans-eval-")  # what mounts cover
         weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
         self._own = own
-        self.folder = own if kind == NONE else "/tmp"
+        self.folder = None if kind == NONE else "/tmp"
         self.view = _view()
 
     def command(self, role: str, limits: Limits, arguments: Sequence[str]) -> list[str]:
@@ -82,7 +82,7 @@ class Sandbox:
             return [python, "-S", "-s", "-B", launcher, json.dumps(spec)]
         return inner
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, folder: str) -> dict[str, str]:
         """The whole environment of a command: nothing of the user's."""
         path = _OURS if self.kind != NONE else os.pathsep.join(_here())
         return {
@@ -90,8 +90,8 @@ class Sandbox:
             "PYTHONPATH": path,
             "PYTHONHASHSEED": "0",  # sets in one order
             "LC_ALL": "C.UTF-8",
-            "HOME": self.folder,
-            "TMPDIR": self.folder,
+            "HOME": folder,
+            "TMPDIR": folder,
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }

@@ -60,8 +60,8 @@ class Verdict:
     """How a program did.
 
     Attributes:
-        kind: one of ``KINDS``; within this package also ``WAITED`` (out of wall time), ``UNTESTABLE``
-            and ``NOT_STARTED``, which say nothing of the program.
+        kind: one of ``KINDS``; within this package also ``WAITED`` (out of wall time),
+            ``UNTESTABLE`` and ``NOT_STARTED``, which say nothing of the program.
         why: in a few words.
     """
 
@@ -159,7 +159,10 @@ class _Side:
         arguments: Sequence[str | int],
         handed: Sequence[int],
     ) -> None:
-        job = {"folder": sandbox.folder, **job}
+        folder = sandbox.folder or stack.enter_context(
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        )
+        job = {"folder": folder, **job}
         given: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
         given.write(json.dumps(job).encode())
         given.seek(0)
@@ -171,7 +174,7 @@ class _Side:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             pass_fds=[*(each for each in arguments if isinstance(each, int)), *handed],
-            env=sandbox.environment(),
+            env=sandbox.environment(folder),
             cwd="/",
             start_new_session=True,
         )

@@ -21,7 +21,7 @@ LONGEST = 16 << 20
 
 
 class Ended(BaseException):
-    """The other side has ended, or does not keep to the form. Tests that catch Exception miss it."""
+    """The other side has ended, or breaks the form. Tests that catch Exception miss it."""
 
 
 def encode(value: Any, keep: Callable[[Any], int]) -> Any:

@@ -1,8 +1,9 @@
 """The harness's own tasks of programs, viewed: the programs are run by us.
 
-Their files fetch a metric from the hub when they are imported (``evaluate.load("code_eval")``), which
-runs programs with the user's rights. While tasks are loaded for a view, another object is loaded in its
-place, which runs nothing; the view scores what the task's pipeline makes of each response itself.
+Their files fetch a metric from the hub when they are imported (``evaluate.load("code_eval")``),
+which runs programs with the user's rights. While tasks are loaded for a view, another object is
+loaded in its place, which runs nothing; the view scores what the task's pipeline makes of each
+response itself.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def is_code_task(task: Any) -> bool:
                 for one in functions]  # fmt: skip
     if not replaced or not all(replaced):
         raise UserError(
-            f"repeats: {task.config.task} cannot be viewed as a population task: it runs programs by "
-            "means of its own, with your rights"
+            f"repeats: {task.config.task} cannot be viewed as a population task: it runs programs "
+            "by means of its own, with your rights"
         )
     return True
 
@@ -87,7 +88,8 @@ def program_of(task: Any, doc: Mapping[str, Any], filtered: Any) -> Program:
     """What is run of a response.
 
     Args:
-        filtered: the program, as the task's pipeline made it; in a list of its own (HumanEval) or not.
+        filtered: the program, as the task's pipeline made it; in a list of its own (HumanEval) or
+            not.
 
     Raises:
         ValueError: if it is anything else.

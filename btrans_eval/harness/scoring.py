@@ -110,8 +110,8 @@ class PopulationFilter(Filter):
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
         if program is not None and (kind, answer, score) != (None, None, None):
             raise UserError(
-                f"program: goes without kind, answer and score, got kind: {kind!r}; a program's score "
-                "is whether it passes the row's tests"
+                f"program: goes without kind, answer and score, got kind: {kind!r}; a program's "
+                "score is whether it passes the row's tests"
             )
         self.program = program
         self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder

@@ -1,5 +1,6 @@
 """The program of a response, by public failures: each case says whose."""
 
+# ruff: noqa: E501  # programs, as they are
 from __future__ import annotations
 
 import ast

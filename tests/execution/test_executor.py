@@ -1,5 +1,6 @@
 """Many programs: verdicts in order, the same every time; what cannot be judged is told."""
 
+# ruff: noqa: E501  # programs, as they are
 from __future__ import annotations
 
 import os

@@ -1,5 +1,6 @@
 """Programs that would harm the machine or forge a score: they score 0, or what they deserve."""
 
+# ruff: noqa: E501  # programs, as they are
 from __future__ import annotations
 
 import os
