@@ -21,6 +21,7 @@ class JudgedResponse:
         truncated: whether the limit cut it, where the engine knows.
         mean_logprob: of its tokens under the member's own distribution, nats, where it is known
             (`harness.response`).
+        verdict: what became of it where it is a program that was run, in a few words.
     """
 
     text: str
@@ -30,6 +31,7 @@ class JudgedResponse:
     tokens: int | None = None
     truncated: bool | None = None
     mean_logprob: float | None = None
+    verdict: str | None = None
 
     def sample(self) -> str:
         """What the harness logs of it, beside the text: one JSON object."""
@@ -40,7 +42,7 @@ class JudgedResponse:
             "tokens": self.tokens,
             "truncated": self.truncated,
             "mean_logprob": self.mean_logprob,
-        }
+        } | ({} if self.verdict is None else {"verdict": self.verdict})
         return json.dumps(item, ensure_ascii=False)
 
     def of_member(self, member: int, sample: int) -> dict[str, Any]:
@@ -72,4 +74,5 @@ def from_sample(text: str, item: str) -> JudgedResponse | None:
         found["tokens"],
         found["truncated"],
         found.get("mean_logprob"),  # what was logged before there was one has none
+        found.get("verdict"),
     )

@@ -163,7 +163,7 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import doubts, failures, part, record
+        from btrans_eval.harness import doubts, executing, failures, part, record
 
         if "tasks" not in task_dict:  # as get_task_dict gives them
             groups, tasks = evaluator._handle_back_comp(task_dict)
@@ -172,6 +172,7 @@ def note_scoring(evaluator: Any) -> None:
         runner = getattr(lm, "runner", None)
         with record.begun(runner and runner.judge) as run:
             run.judge.forget()
+            executing.prepare(tasks, bool(kwargs.get("confirm_run_unsafe_code")))
             if runner is not None:
                 runner.likelihoods.said.clear()  # of requests that may be gone
             failures.watch(tasks, runner is not None, lambda: record.current().failures)

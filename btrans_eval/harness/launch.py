@@ -83,6 +83,7 @@ def _viewed(repeats: int | None, encoder: str | None, partition: str | None) -> 
         return
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
+    from btrans_eval.harness.code_tasks import code_eval_replaced
     from btrans_eval.harness.views import view_tasks
 
     original = EvaluatorConfig.process_tasks
@@ -94,8 +95,9 @@ def _viewed(repeats: int | None, encoder: str | None, partition: str | None) -> 
                 "predict_only: goes without --repeats, which is about scores; with --store scoring "
                 "later costs no generation"
             )
-        manager = original(self, *args, **kwargs)
-        loaded = manager.load(self.tasks)
+        with code_eval_replaced():
+            manager = original(self, *args, **kwargs)
+            loaded = manager.load(self.tasks)
         viewed = list(loaded["tasks"].values())
         for name in view_tasks(viewed, repeats, encoder, partition):
             logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from btrans_eval.answers.equivalence import Judge
+from btrans_eval.execution.executor import Executor
 from btrans_eval.harness.failures import Failures
 
 
@@ -23,6 +24,7 @@ class Record:
     Attributes:
         judge: compares answers.
         failures: questions that could not be scored.
+        executor: runs programs, where a task has some and the user has confirmed it.
         notes: how responses were scored, for the results file: what the columns alone do not say.
         is_ours: whether a population runs, so that its end is told in one line.
         store: the file that responses are kept in, if they are.
@@ -32,6 +34,7 @@ class Record:
 
     judge: Judge = field(default_factory=Judge)
     failures: Failures = field(default_factory=Failures)
+    executor: Executor | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     is_ours: bool = False
     store: str | None = None

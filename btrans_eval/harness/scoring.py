@@ -9,8 +9,10 @@ from lm_eval.api.filter import Filter
 
 from btrans_eval.answers.gold import gold_answer
 from btrans_eval.errors import UserError
+from btrans_eval.execution.trial import Program
 from btrans_eval.harness import record
 from btrans_eval.harness.diversity import Columns, Measures, diversity_columns
+from btrans_eval.harness.executing import executed, programs_of, scores_of, words_of
 from btrans_eval.harness.judging import correct, label
 from btrans_eval.harness.response import answer_in
 from btrans_eval.judged import JudgedResponse
@@ -39,6 +41,7 @@ def judged(
     answers: Sequence[str | None] = (),
     labels: Sequence[int | None] = (),
     scores: Mapping[str, Sequence[float]] | None = None,
+    verdicts: Sequence[str] = (),
 ) -> list[JudgedResponse]:
     """The responses to a question with what was found of each.
 
@@ -46,6 +49,7 @@ def judged(
         responses: what is known beside their text is of those that the engine counted.
         answers, labels: of each; empty where there are no answers.
         scores: by metric, of each.
+        verdicts: what became of each where it is a program; empty where none is.
     """
     return [
         JudgedResponse(
@@ -56,6 +60,7 @@ def judged(
             getattr(text, "tokens", None),
             getattr(text, "truncated", None),
             getattr(text, "mean_logprob", None),
+            verdicts[place] if verdicts else None,
         )
         for place, text in enumerate(responses)
     ]
@@ -71,6 +76,8 @@ class PopulationFilter(Filter):
         gold: name of the row's field that holds the gold answer.
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
+        program: the program of a response to a row, None where it has none; it is run against the
+            row's tests. Programs have no vote. Goes without kind, answer and score.
         encoder, partition, reward, asked, by_quarter: which diversity columns (`Measures`).
         tolerance: relative, within which an answer is right where the gold is a measured number
             (``answers.tolerance``); with kind latex only.
@@ -93,6 +100,7 @@ class PopulationFilter(Filter):
         reward: str | None = None,
         asked: str | None = None,
         by_quarter: bool = False,
+        program: Callable[[Mapping[str, Any], str], Program | None] | None = None,
     ) -> None:
         is_share = isinstance(tolerance, float) and 0 < tolerance < 1  # YAML's 1e-4 is a string
         if tolerance is not None and not (is_share and kind == "latex" and score is None):
@@ -102,6 +110,12 @@ class PopulationFilter(Filter):
             )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
+        if program is not None and (kind, answer, score) != (None, None, None):
+            raise UserError(
+                f"program: goes without kind, answer and score, got kind: {kind!r}; a program's "
+                "score is whether it passes the row's tests"
+            )
+        self.program = program
         self.k, self.kind, self.gold = k, kind, gold
         self.answer, self.score, self.tolerance = answer, score, tolerance
         self.measures = Measures(encoder, partition, reward, asked, by_quarter)
@@ -114,10 +128,28 @@ class PopulationFilter(Filter):
         asked = self.measures.asked
         prompts = [str(doc[asked]) for doc in docs] if asked else ()
         diversity = diversity_columns(rows, self.measures, prompts)
+        if self.program is not None:
+            return self._executed(rows, docs, diversity)
         return [
             self._scored(place, row, doc, of_texts)
             for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
         ]
+
+    def _executed(
+        self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]
+    ) -> list[ScoredRow]:
+        task = record.current().failures.filtering
+        assert self.program is not None
+        programs = [programs_of(row, doc, self.program, place)
+                    for place, (row, doc) in enumerate(zip(rows, docs, strict=True))]  # fmt: skip
+        scored = []
+        found = executed(programs, task.config.task if task is not None else "a task")
+        for row, verdicts, of_texts in zip(rows, found, diversity, strict=True):
+            scores = [0.0] * self.k if verdicts is None else scores_of(verdicts)
+            words = words_of(verdicts or ())
+            responses = judged(row, scores={"score": scores}, verdicts=words)
+            scored.append(ScoredRow(responses, {**question_columns(scores, None), **of_texts}))
+        return scored
 
     def _scored(
         self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns

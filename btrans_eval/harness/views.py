@@ -20,7 +20,9 @@ from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
+from btrans_eval.harness.code_tasks import is_code_task, program_of
 from btrans_eval.harness.diversity import Measures, diversity_columns
+from btrans_eval.harness.executing import executed, programs_of, scores_of, words_of
 from btrans_eval.harness.failures import zero_is_worst
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.scoring import PopulationFilter, ScoredRow, first_k, judged
@@ -68,6 +70,7 @@ def view_tasks(
 def _check(task: Any) -> None:
     if _is_ours(task):
         return
+    is_code_task(task)
     for pipeline in task._filters:
         for part in pipeline.filters:
             name = part.func.__name__
@@ -114,11 +117,13 @@ class Judged:
         filtered: what the pipeline made of each response.
         scores: by metric, the score of each response.
         labels: class of each answer; None where it is invalid.
+        verdicts: what became of each program; empty where responses are none.
     """
 
     filtered: list[Any]
     scores: dict[str, list[float]]
     labels: Sequence[int | None]
+    verdicts: Sequence[str] = ()
 
 
 class View:
@@ -129,6 +134,9 @@ class View:
         pipeline: the pipeline that it stands in for.
         k: responses per question.
         measures: which diversity columns.
+
+    Attributes:
+        runs_programs: whether responses are programs, which are run in place of the task's metric.
     """
 
     def __init__(self, task: Any, pipeline: Any, k: int, measures: Measures) -> None:
@@ -136,6 +144,7 @@ class View:
         self._pipeline, self._k, self._measures, self._task = pipeline, k, measures, task
         self._judge = task.process_results  # the task's own, before it is replaced
         self._metrics = list(task.aggregation())
+        self.runs_programs = is_code_task(task)
         self._is_pass = _judge_one_at_a_time(task)
         self._is_whole_text = all(part.func.__name__ in WHOLE_TEXT for part in pipeline.filters)
 
@@ -145,9 +154,10 @@ class View:
         singles = [
             self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
         ]
-        found_of = self._judged(singles, instances)
+        judge = self._executed if self.runs_programs else self._judged
+        found_of = judge(singles, instances)
         kinds = [kind_of_gold(self._task.doc_to_target(one.doc), one.doc) for one in instances]
-        can_vote = not all(map(self._is_its_own_class, instances, kinds))
+        can_vote = not (self.runs_programs or all(map(self._is_its_own_class, instances, kinds)))
         votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
         diversity = diversity_columns(rows, self._measures)
@@ -156,7 +166,7 @@ class View:
             columns = columns_of(metrics, one.scores, one.labels if votes else None) | of_texts
             found = zip(one.filtered, one.labels, strict=True)
             answers = [None if label is None else str(each) for each, label in found]
-            responses = judged(row, answers, one.labels, one.scores)
+            responses = judged(row, answers, one.labels, one.scores, one.verdicts)
             instance.filtered_resps[self.name] = ScoredRow(responses, columns)
         declare(self._task, instances[0].filtered_resps[self.name].columns)
 
@@ -201,6 +211,22 @@ class View:
             [NOT_AN_ANSWER] * self._k, {m: [0.0] * self._k for m in metrics}, [None] * self._k
         )
         return [each or none for each in judged]
+
+    def _executed(self, singles: list[list[Any]], instances: Sequence[Any]) -> list[Judged]:
+        """Every question's programs, run; they have no vote."""
+        rows = []
+        for place, (row, instance) in enumerate(zip(singles, instances, strict=True)):
+            self._pipeline.apply(row)
+            made = [single.filtered_resps[self.name] for single in row]
+            of = functools.partial(program_of, self._task)
+            rows.append(programs_of(made, instance.doc, of, place))
+        metrics = ["pass@1"] if self._is_pass else self._metrics
+        none, found = [None] * self._k, []
+        for verdicts in executed(rows, f"{self._task.config.task}:{self.name}"):
+            scores = [0.0] * self._k if verdicts is None else scores_of(verdicts)
+            words = words_of(verdicts or ())
+            found.append(Judged(none, dict.fromkeys(metrics, scores), none, words))
+        return found
 
     def _attempt(self, place: int, singles: list[Any], doc: Any) -> Judged | None:
         try:
