@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,8 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
                 "later costs no generation"
             )
         manager = original(self, *args, **kwargs)
+        if self.seed and self.seed[0] is not None:
+            random.seed(self.seed[0])  # as the harness does: some rows are shuffled when loaded
         loaded = manager.load(self.tasks)
         for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):
             logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)

@@ -22,7 +22,15 @@ from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.failures import zero_is_worst
+from btrans_eval.harness.golds import gold_of
 from btrans_eval.harness.judging import label
+from btrans_eval.harness.pipelines import (
+    judge_of,
+    kind_of_part,
+    only,
+    pipelines_of,
+    put_pipelines,
+)
 from btrans_eval.harness.scoring import (
     PopulationFilter,
     ScoredRow,
@@ -36,7 +44,7 @@ from btrans_eval.harness.view_columns import columns_of, declare, metrics_of
 logger = logging.getLogger(__name__)
 
 VOTING = {"MajorityVoteFilter", "TakeKFilter"}
-WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "WhitespaceFilter"}
+WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "WhitespaceFilter", "NoopFilter"}
 NOT_AN_ANSWER = "[invalid]"
 
 
@@ -70,38 +78,49 @@ def view_tasks(tasks: Sequence[Any], repeats: int, encoder: str | None) -> list[
 def _check(task: Any) -> None:
     if _is_ours(task):
         return
-    for pipeline in task._filters:
+    for pipeline in pipelines_of(task):
         for part in pipeline.filters:
-            name = part.func.__name__
+            name = kind_of_part(part).__name__
             if name in VOTING:
                 raise UserError(
                     f"repeats: {task.config.task} cannot be viewed as a population task: its "
                     f"pipeline {pipeline.name} itself votes or takes several ({name})"
                 )
-    for metric, aggregate in task.aggregation().items():
-        if aggregate is not harness_mean:
-            raise UserError(
-                f"repeats: {task.config.task} cannot be viewed as a population task: its metric "
-                f"{metric} is no mean over questions, so a single response has no score"
-            )
+    left_out = _no_means(task)
+    if left_out and len(left_out) == len(task.aggregation()):
+        raise UserError(
+            f"repeats: {task.config.task} cannot be viewed as a population task: its metric "
+            f"{left_out[0]} is no mean over questions, so a single response has no score"
+        )
+
+
+def _no_means(task: Any) -> list[str]:
+    """The task's metrics that give no question a number, such as pooled ones and corpus BLEU."""
+    return [name for name, by in task.aggregation().items() if by is not harness_mean]
 
 
 def _is_ours(task: Any) -> bool:
-    return any(part.func is PopulationFilter for p in task._filters for part in p.filters)
+    parts = [part for pipeline in pipelines_of(task) for part in pipeline.filters]
+    return any(kind_of_part(part) is PopulationFilter for part in parts)
 
 
 def _view(task: Any, repeats: int, encoder: str | None) -> None:
     task.set_config("repeats", repeats)
     if _is_ours(task):
-        for pipeline in task._filters:
+        for pipeline in pipelines_of(task):
             pipeline.filters = [_with(part, repeats, encoder) for part in pipeline.filters]
         return
-    task._filters = [View(task, pipeline, repeats, encoder) for pipeline in task._filters]
+    if left_out := _no_means(task):
+        logger.warning(
+            "%s: left out, as no means over questions: %s", task.config.task, ", ".join(left_out)
+        )
+    views = [View(task, pipeline, repeats, encoder) for pipeline in pipelines_of(task)]
+    put_pipelines(task, views)
     task.process_results = lambda doc, results: dict(results[0].columns)
 
 
 def _with(part: Any, repeats: int, encoder: str | None) -> Any:
-    if part.func is not PopulationFilter:
+    if kind_of_part(part) is not PopulationFilter:
         return part
     changed = {"k": repeats} | ({"encoder": encoder} if encoder else {})
     return functools.partial(part.func, *part.args, **(part.keywords | changed))
@@ -135,10 +154,13 @@ class View:
     def __init__(self, task: Any, pipeline: Any, k: int, encoder: str | None) -> None:
         self.name = pipeline.name
         self._pipeline, self._k, self._encoder, self._task = pipeline, k, encoder, task
-        self._judge = task.process_results  # the task's own, before it is replaced
-        self._metrics = list(task.aggregation())
+        self._judge = judge_of(task, pipeline.name)  # the task's own, before it is replaced
+        self._left_out = _no_means(task)
+        self._metrics = [name for name in task.aggregation() if name not in self._left_out]
         self._is_pass = _judge_one_at_a_time(task)
-        self._is_whole_text = all(part.func.__name__ in WHOLE_TEXT for part in pipeline.filters)
+        self._is_whole_text = all(
+            kind_of_part(part).__name__ in WHOLE_TEXT for part in pipeline.filters
+        )
 
     def apply(self, instances: list[Any]) -> None:
         """Filter and score the responses of all questions; sets ``filtered_resps``."""
@@ -147,7 +169,7 @@ class View:
             self._singles(instance, row) for instance, row in zip(instances, rows, strict=True)
         ]
         found_of = self._judged(singles, instances)
-        kinds = [kind_of_gold(self._task.doc_to_target(one.doc), one.doc) for one in instances]
+        kinds = [kind_of_gold(gold_of(self._task, one.doc), one.doc) for one in instances]
         can_vote = not all(map(self._is_its_own_class, instances, kinds))
         votes = can_vote and any(label is not None for each in found_of for label in each.labels)
         self._note_votes(kinds, can_vote, votes)
@@ -165,10 +187,11 @@ class View:
         """Whether responses to the question have nothing in common that a vote could count.
 
         A gold text of several lines (tests of a program, a summary) is no answer that two
-        responses would give alike.
+        responses would give alike; without a gold answer (IFEval) nothing says what one is.
         """
-        gold = self._task.doc_to_target(instance.doc)
-        return kind == "text" and isinstance(gold, str) and "\n" in gold.strip()
+        gold = gold_of(self._task, instance.doc)
+        several_lines = isinstance(gold, str) and "\n" in gold.strip()
+        return gold is None or (kind == "text" and several_lines)
 
     def _note_votes(self, kinds: Sequence[str], can_vote: bool, votes: bool) -> None:
         """Say in the results what was voted on."""
@@ -181,6 +204,8 @@ class View:
             said = "every response is an answer of its own: no maj@k"
             logger.warning("%s: %s", self._task.config.task, said)
         record.current().note(f"votes:{self._task.config.task}:{self.name}", said)
+        if self._left_out:
+            record.current().note(f"left_out:{self._task.config.task}", self._left_out)
 
     def _singles(self, instance: Any, row: Sequence[str]) -> list[Any]:
         """The question once for each response, as if it had been the only one."""
@@ -206,11 +231,12 @@ class View:
     def _attempt(self, place: int, singles: list[Any], doc: Any) -> Judged | None:
         try:
             self._pipeline.apply(singles)
-            filtered = [single.filtered_resps[self.name] for single in singles]
-            each = [self._judge(doc, [one]) for one in filtered]
-            scores = {metric: [float(one[metric]) for one in each] for metric in each[0]}
+            each = [self._judge(one, one.filtered_resps[self.name]) for one in singles]
+            filtered = [only(one.filtered_resps[self.name]) for one in singles]
+            metrics = [metric for metric in each[0] if metric not in self._left_out]
+            scores = {metric: [float(one[metric]) for one in each] for metric in metrics}
             _check_scores(self._task.config.task, scores)
-            kind = kind_of_gold(self._task.doc_to_target(doc), doc)
+            kind = kind_of_gold(gold_of(self._task, doc), doc)
             labels = label([self._answer(one, kind) for one in filtered], kind)
         except UserError:
             raise
