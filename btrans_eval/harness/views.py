@@ -44,7 +44,13 @@ from btrans_eval.harness.view_columns import columns_of, declare, metrics_of
 logger = logging.getLogger(__name__)
 
 VOTING = {"MajorityVoteFilter", "TakeKFilter"}
-WHOLE_TEXT = {"TakeFirstFilter", "LowercaseFilter", "UppercaseFilter", "WhitespaceFilter", "NoopFilter"}
+WHOLE_TEXT = {
+    "TakeFirstFilter",
+    "LowercaseFilter",
+    "UppercaseFilter",
+    "WhitespaceFilter",
+    "NoopFilter",
+}
 NOT_AN_ANSWER = "[invalid]"
 
 

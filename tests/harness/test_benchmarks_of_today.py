@@ -97,8 +97,7 @@ def vote(subset: tuple[int, ...], values: list[float], classes: list[int | None]
     most = max(map(said.count, said))
     winners = {label for label in said if said.count(label) == most}
     of_class = [
-        statistics.mean(values[one] for one in voters if classes[one] == label)
-        for label in winners
+        statistics.mean(values[one] for one in voters if classes[one] == label) for label in winners
     ]
     return statistics.mean(of_class)
 

@@ -57,7 +57,13 @@ def columns(results: dict, task: str) -> dict[str, float]:
 def test_all_tasks_and_groups_are_listed():
     manager = MANAGER
     assert set(ANSWERED) | set(OPEN) <= set(manager.all_subtasks)
-    groups = {"btrans_mmlu_pro", "btrans_mmlu_pro_5shot", "btrans_aime", "btrans_math", "btrans_hmmt"}
+    groups = {
+        "btrans_mmlu_pro",
+        "btrans_mmlu_pro_5shot",
+        "btrans_aime",
+        "btrans_math",
+        "btrans_hmmt",
+    }
     assert groups | {"btrans_paper"} <= set(manager.all_groups)
     for group in ("btrans_mmlu_pro", "btrans_mmlu_pro_5shot"):
         assert len(manager.task_index[group].cfg["task"]) == 14
