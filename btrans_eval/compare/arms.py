@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from btrans_eval.harness.command import begin
 logger = logging.getLogger(__name__)
 
 MODEL = "btrans-hf"
+HARNESS_SEED = 0
 
 
 def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
@@ -75,6 +77,7 @@ def _tasks(plan: Plan, task: TaskPlan, arm: ArmPlan, manager: Any) -> Any:
     """A task or group as the harness loads it, viewed, with the arm's generation arguments."""
     from btrans_eval.harness.views import view_tasks
 
+    random.seed(HARNESS_SEED)  # as the harness does: some rows are shuffled when loaded (GPQA)
     loaded = manager.load([task.task])
     view_tasks(list(loaded["tasks"].values()), plan.repeats, plan.encoder)
     for each in loaded["tasks"].values():

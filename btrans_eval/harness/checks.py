@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from btrans_eval.errors import UserError
+from btrans_eval.harness.pipelines import pipelines_of
 from btrans_eval.harness.scoring import PopulationFilter
 
 
@@ -27,7 +28,7 @@ def check_tasks(tasks: Iterable[Any]) -> None:
 
 def population_filters(task: Any) -> list[PopulationFilter]:
     """The task's own population filters, made with the arguments that they will run with."""
-    parts = [part for p in getattr(task, "_filters", []) for part in getattr(p, "filters", [])]
+    parts = [part for p in pipelines_of(task) for part in getattr(p, "filters", [])]
     return [part() for part in parts if getattr(part, "func", None) is PopulationFilter]
 
 

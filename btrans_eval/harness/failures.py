@@ -153,8 +153,10 @@ def _guarded(task: Any, now: Callable[[], Failures]) -> Any:
             failures.note(name, _doc_id(task, doc), error)
             raised.append(error)
             return dict.fromkeys(declared, 0.0)
-        if raised and set(found) != declared:  # a metric that the failed question has no 0 in
+        if raised and set(found or ()) != declared:  # a metric that the failed question has no 0 in
             raise raised[0]
+        if found is None:  # lm_eval 0.5: the task's scorer judges, and not this method
+            return found
         seen.append(set(found))
         return found
 

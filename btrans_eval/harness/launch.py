@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,8 @@ def _viewed(repeats: int | None, encoder: str | None, partition: str | None) -> 
             )
         with code_eval_replaced():
             manager = original(self, *args, **kwargs)
+            if self.seed and self.seed[0] is not None:
+                random.seed(self.seed[0])  # as the harness does: some rows are shuffled when loaded
             loaded = manager.load(self.tasks)
         viewed = list(loaded["tasks"].values())
         for name in view_tasks(viewed, repeats, encoder, partition):

@@ -20,7 +20,17 @@ from btrans_eval.scores.rows import check_row
 from btrans_eval.scores.summary import question_columns
 
 
-class ScoredRow(list[str]):
+class Logged(str):
+    """What is logged for a response.
+
+    Attributes:
+        columns: every number of its question: lm_eval 0.5 hands over the items of a row alone.
+    """
+
+    columns: Columns
+
+
+class ScoredRow(list[Logged]):
     """What is logged for each response of a question, with the question's columns.
 
     Args:
@@ -32,8 +42,10 @@ class ScoredRow(list[str]):
     """
 
     def __init__(self, responses: Sequence[JudgedResponse], columns: Columns) -> None:
-        super().__init__(response.sample() for response in responses)
+        super().__init__(Logged(response.sample()) for response in responses)
         self.responses, self.columns = responses, columns
+        for logged in self:
+            logged.columns = columns
 
 
 def judged(

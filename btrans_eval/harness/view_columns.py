@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lm_eval.api.metrics import mean as harness_mean
-
+from btrans_eval.harness.pipelines import declare_column
 from btrans_eval.harness.scoring import Columns
 from btrans_eval.scores.summary import LOWER_IS_BETTER, answer_columns, score_columns, vote_columns
 
@@ -70,8 +69,8 @@ def columns_of(
 
 def declare(task: Any, columns: Columns) -> None:
     """Tell the harness how to aggregate the columns, and which way is up."""
+    directions = task.higher_is_better()
     for name in columns:
         metric, _, column = name.rpartition(":")
-        up = column not in LOWER_IS_BETTER and task._higher_is_better.get(metric, True)
-        task._aggregation_list.setdefault(name, harness_mean)
-        task._higher_is_better.setdefault(name, up)
+        up = column not in LOWER_IS_BETTER and directions.get(metric, True)
+        declare_column(task, name, up)

@@ -29,6 +29,10 @@ ANSWERED = {
     "btrans_minerva_math": 16,
     "btrans_aime24": 32,
     "btrans_aime25": 32,
+    "btrans_aime26": 32,
+    "btrans_hmmt_feb25": 32,
+    "btrans_hmmt_nov25": 32,
+    "btrans_hmmt_feb26": 32,
     "btrans_demo": 8,
     "btrans_arithmetic": 8,
     "btrans_svamp": 8,
@@ -59,7 +63,13 @@ def columns(results: dict, task: str) -> dict[str, float]:
 def test_all_tasks_and_groups_are_listed():
     manager = MANAGER
     assert set(ANSWERED) | set(OPEN) <= set(manager.all_subtasks)
-    groups = {"btrans_mmlu_pro", "btrans_mmlu_pro_5shot", "btrans_aime", "btrans_math"}
+    groups = {
+        "btrans_mmlu_pro",
+        "btrans_mmlu_pro_5shot",
+        "btrans_aime",
+        "btrans_math",
+        "btrans_hmmt",
+    }
     assert groups | {"btrans_paper"} <= set(manager.all_groups)
     for group in ("btrans_mmlu_pro", "btrans_mmlu_pro_5shot"):
         assert len(manager.task_index[group].cfg["task"]) == 14
