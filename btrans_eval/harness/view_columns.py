@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 from lm_eval.api.metrics import mean as harness_mean
 
 from btrans_eval.harness.scoring import Columns
-from btrans_eval.scores.summary import LOWER_IS_BETTER, answer_columns, score_columns, vote_columns
+from btrans_eval.scores.summary import (
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    answer_columns,
+    score_columns,
+    vote_columns,
+)
 
 Scores = Mapping[str, Sequence[float]]
 
@@ -69,9 +75,11 @@ def columns_of(
 
 
 def declare(task: Any, columns: Columns) -> None:
-    """Tell the harness how to aggregate the columns, and which way is up."""
+    """Tell the harness how to aggregate the columns, and which way is up, if one is."""
     for name in columns:
         metric, _, column = name.rpartition(":")
-        up = column not in LOWER_IS_BETTER and task._higher_is_better.get(metric, True)
+        up: bool | None = None
+        if column not in NEITHER_IS_BETTER:
+            up = column not in LOWER_IS_BETTER and task._higher_is_better.get(metric, True)
         task._aggregation_list.setdefault(name, harness_mean)
         task._higher_is_better.setdefault(name, up)

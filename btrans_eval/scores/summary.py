@@ -16,9 +16,13 @@ from btrans_eval.scores.estimators import (
 from btrans_eval.scores.uncertainty import confidence
 
 LOWER_IS_BETTER = frozenset({"invalid_rate", "tie_rate", "truncated_rate", "vote_brier"})
-"""Columns of which less is better. Of some others neither is (``vote_share``,
-``answer_entropy``, ``mean_tokens``), which the harness has no word for: they are declared as more.
-"""
+"""Columns of which less is better."""
+NEITHER_IS_BETTER = frozenset(
+    {"distinct_answers", "answer_entropy", "vote_share", "distinct_1", "distinct_2",
+     "cosine_distance", "vendi", "mean_words", "mean_tokens"}
+)  # fmt: skip
+"""Columns that describe: noise that breaks text looks diverse, and a sure vote may be wrong. The
+harness's table puts no arrow before what is declared as null."""
 
 
 def question_columns(
