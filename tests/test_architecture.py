@@ -48,6 +48,17 @@ ROOMS = {
         "judged",
     },  # fmt: skip
     "report": {"errors", "results", "compare", "embeddings", "scores"},
+    "face": {
+        "errors",
+        "config",
+        "judged",
+        "answers",
+        "results",
+        "compare",
+        "report",
+        "harness",
+        "model_adapters",
+    },
     "answers": {"errors", "config"},
     "scores": {"errors", "config"},
     "population": {"errors", "config"},
