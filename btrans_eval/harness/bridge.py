@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -116,10 +117,7 @@ def check_run(run: Any) -> None:
     if run.use_cache:
         refuse_cache()
     if (run.cache_requests or {}).get("cache_requests"):
-        raise UserError(
-            "cache_requests: the harness's cache of requests does not know repeats or generation "
-            "arguments; drop --cache_requests"
-        )
+        refuse_cached_requests()
     command.begin(config.store)
     if config.shard is None and run.log_samples and run.output_path and not config.responses:
         folder = Path(run.output_path)
@@ -149,13 +147,30 @@ def refuse_cache() -> None:
     )
 
 
+def refuse_cached_requests() -> None:
+    """The harness's cache of requests would give a task the requests of another run."""
+    raise UserError(
+        "cache_requests: the harness's cache of requests does not know repeats or generation "
+        "arguments; drop --cache_requests (in Python cache_requests=)"
+    )
+
+
 def note_scoring(evaluator: Any) -> None:
     """``lm_eval.evaluator``: write how responses were scored, and what failed, into the results."""
     simple, inner = evaluator.simple_evaluate, evaluator.evaluate
+    asked = inspect.signature(simple)
 
     @functools.wraps(simple)
     def simple_evaluate(*args: Any, **kwargs: Any) -> Any:
-        results = simple(*args, **kwargs)
+        from btrans_eval.harness.quiet import hushed
+
+        given = asked.bind_partial(*args, **kwargs).arguments
+        model = given.get("model")
+        is_ours = model in MODELS if isinstance(model, str) else hasattr(model, "runner")
+        if is_ours and given.get("cache_requests"):
+            refuse_cached_requests()
+        with hushed() if is_ours else nullcontext():
+            results = simple(*args, **kwargs)
         taken = results and results.pop(_SCORES, None)
         if taken:
             results["config"][_SCORES] = taken

@@ -19,6 +19,7 @@ from typing import Any
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.part import PartIsDone
+from btrans_eval.harness.quiet import hushed
 
 UNSCORED, INTERRUPTED = 3, 130
 
@@ -26,6 +27,8 @@ UNSCORED, INTERRUPTED = 3, 130
 def begin(store: str | None) -> None:
     """A population is about to run; from now on SIGTERM ends it as Ctrl-C does."""
     command = record.current()
+    if not command.is_ours:
+        command.hushed.enter_context(hushed())
     command.is_ours, command.store = True, store
     if threading.current_thread() is threading.main_thread() and not command.signals:
         command.signals.append(signal.signal(signal.SIGTERM, signal.default_int_handler))
@@ -82,6 +85,7 @@ def one_line() -> Iterator[record.Record]:
                 error,
             )
         finally:
+            command.hushed.close()
             for before in command.signals:
                 signal.signal(signal.SIGTERM, before)
 
