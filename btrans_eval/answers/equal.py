@@ -12,7 +12,7 @@ def equal(a: str, b: str, kind: str = "latex") -> bool | None:
     """Whether two answers are the same answer, as votes and scores see it.
 
     Formulas that are not written alike are compared by math_verify in a process of its own, which
-    takes a second or two to start; to compare many, keep a ``btrans_eval.answers.equivalence.Judge``.
+    takes a second or two to start; to compare many keep a `Judge` (``answers.equivalence``).
 
     Args:
         a, b: answers, such as `extract` returns. One of which nothing is left when it is

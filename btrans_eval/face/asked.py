@@ -91,9 +91,7 @@ class Asked:
         return "\n\n\n".join([*blocks, f"({self.settings})"])
 
     def _shown(self, asked: AskedPrompt) -> list[tuple[str, str]]:
-        return [
-            (f"member {member}", self._said(one)) for member, one in enumerate(asked.responses)
-        ]
+        return [(f"member {member}", self._said(one)) for member, one in enumerate(asked.responses)]
 
     def _said(self, one: JudgedResponse) -> str:
         text = one.text.strip() or "(empty)"

@@ -52,7 +52,9 @@ class Comparison:
         parts = [f"warning: {said}" for said in self.warnings]
         for task in self.numbers["tasks"]:
             name = task["name"]
-            parts.append(f"{name}: {task['sentence']}\n\n{table(self.heads[name], self.rows[name])}")
+            parts.append(
+                f"{name}: {task['sentence']}\n\n{table(self.heads[name], self.rows[name])}"
+            )
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
@@ -85,7 +87,7 @@ def compare_runs(*runs: Run | str | os.PathLike[str], insist: bool = False) -> C
         >>> print(found)
         sums: At K = 4 ...
         >>> found.numbers["tasks"][0]["arms"]["population"]["metrics"]["maj@4"]["estimate"]
-        1.0
+        0.4166666666666667
     """
     # what makes tables also draws pictures, which takes a moment to import
     from btrans_eval.report.study import ReportedTask
@@ -106,8 +108,7 @@ def compare_runs(*runs: Run | str | os.PathLike[str], insist: bool = False) -> C
     numbers = compared(arms, joined, insist)
     tasks = {task.name: task for task in joined}
     shown = {
-        task["name"]: headline(ReportedTask(task, tasks[task["name"]]))
-        for task in numbers["tasks"]
+        task["name"]: headline(ReportedTask(task, tasks[task["name"]])) for task in numbers["tasks"]
     }
     return Comparison(
         numbers,

@@ -90,7 +90,7 @@ def load(path: str | Path, name: str | None = None) -> Run:
         >>> run = load_run("out/population")
         >>> question = next(iter(run.tasks["sums"].questions.values()))
         >>> question.gold, [response.answer for response in question.responses]
-        ('0', ['0', '0', '1', '0'])
+        ('0', ['0', None, None, '2'])
     """
     given = Path(path)
     file, results = opened(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from btrans_eval import equal
+from btrans_eval import equal, extract
 from btrans_eval.answers.equivalence import Judge
 from btrans_eval.errors import UserError
 
@@ -17,7 +17,7 @@ from btrans_eval.errors import UserError
         ("x^2-1", "(x-1)(x+1)", "latex", True),
         ("50\\%", "0.5", "latex", False),
         ("(1,2)", "\\{1,2\\}", "latex", False),
-        ("7", "7.0", "number", True),
+        (extract("it is 7.0", "number"), extract("7", "number"), "number", True),
         ("b", "B", "letter", True),
         ("blue", "red", "text", False),
         ("", "", "text", False),

@@ -44,7 +44,7 @@ print(eggs.vote_line())""",
     ),
     (
         "markdown",
-        """What counts as an answer, and which answers are equal, is what votes and scores rest on.""",
+        "Votes and scores rest on what counts as an answer, and on which answers are equal.",
     ),
     (
         "code",

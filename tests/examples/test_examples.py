@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import run_notebook
 import pytest
 import record_notebook
+import run_notebook
 from real import needs_demo_model
 
 from btrans_eval import load_run

@@ -54,7 +54,7 @@ def test_arms_have_the_names_of_runs_or_their_whole_paths(place):
 def test_what_differs_is_refused_or_stands_before_the_numbers(place):
     finished_runs.write_run(place / "short", 0.01, False, questions=4)
     runs = (place / "population_greedy", place / "short")
-    with pytest.raises(UserError, match="different questions"):
+    with pytest.raises(UserError, match="sums: limit differs"):
         compare_runs(*runs)
     found = compare_runs(*runs, insist=True)
     assert found.warnings and str(found).startswith("warning: sums: ")
