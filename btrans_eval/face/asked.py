@@ -40,6 +40,8 @@ class AskedPrompt:
         most, members = max(self.vote.counts.values()), len(self.responses)
         said = " ".join(printable(str(self.winner.answer)).split())
         said = said if len(said) <= _SHOWN else said[: _SHOWN - 1] + "…"
+        if most == 1 and members > 1 and len(self.vote.counts) > 1:
+            return f"vote: no two members agree; member {self.vote.chosen}'s response stands"
         if self.vote.tied:
             tied = list(self.vote.counts.values()).count(most)
             return (

@@ -9,7 +9,10 @@ import functools
 import importlib.util
 import inspect
 import os
+import re
+import subprocess
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -118,7 +121,7 @@ def check_run(run: Any) -> None:
         refuse_cache()
     if (run.cache_requests or {}).get("cache_requests"):
         refuse_cached_requests()
-    command.begin(config.store)
+    command.begin(config.store, run.gen_kwargs or {})
     if config.shard is None and run.log_samples and run.output_path and not config.responses:
         folder = Path(run.output_path)
         folder = folder.parent if folder.suffix == ".json" else folder
@@ -169,7 +172,9 @@ def note_scoring(evaluator: Any) -> None:
         is_ours = model in MODELS if isinstance(model, str) else hasattr(model, "runner")
         if is_ours and given.get("cache_requests"):
             refuse_cached_requests()
-        with hushed() if is_ours else nullcontext():
+        flags = given.get("gen_kwargs") or ""  # a dict, or name=value,name=value
+        names = flags if isinstance(flags, dict) else re.findall(r"(\w+)\s*=", str(flags))
+        with hushed(names) if is_ours else nullcontext():
             results = simple(*args, **kwargs)
         taken = results and results.pop(_SCORES, None)
         if taken:
@@ -201,6 +206,21 @@ def note_scoring(evaluator: Any) -> None:
         return results
 
     evaluator.simple_evaluate, evaluator.evaluate = simple_evaluate, evaluate
+    evaluator.get_git_commit_hash = _only_in_a_repository(evaluator.get_git_commit_hash)
+
+
+def _only_in_a_repository(commit: Callable[[], str | None]) -> Callable[[], str | None]:
+    """``commit``, that is not asked where git would print that there is no repository."""
+
+    @functools.wraps(commit)
+    def found() -> str | None:
+        try:
+            asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True)
+        except OSError:  # no git
+            return commit()
+        return None if asked.returncode else commit()
+
+    return found
 
 
 def explain_errors(run: ModuleType) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,11 +24,16 @@ from btrans_eval.harness.quiet import hushed
 UNSCORED, INTERRUPTED = 3, 130
 
 
-def begin(store: str | None) -> None:
-    """A population is about to run; from now on SIGTERM ends it as Ctrl-C does."""
+def begin(store: str | None, given: Collection[str] = ()) -> None:
+    """A population is about to run; from now on SIGTERM ends it as Ctrl-C does.
+
+    Args:
+        store: the file that responses are kept in, if they are.
+        given: names of the generation arguments that the user gave.
+    """
     command = record.current()
     if not command.is_ours:
-        command.hushed.enter_context(hushed())
+        command.hushed.enter_context(hushed(given))
     command.is_ours, command.store = True, store
     if threading.current_thread() is threading.main_thread() and not command.signals:
         command.signals.append(signal.signal(signal.SIGTERM, signal.default_int_handler))

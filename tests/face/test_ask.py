@@ -121,8 +121,10 @@ def made(answers: list[str | None], kind: str = "integer") -> Asked:
     "answers, said",
     [
         (["7", "8", "8", None], "vote: 2 of 4 for 8"),
-        (["7", "8"], "vote: 2 answers are tied at 1 of 2; member 0's, the lowest of theirs, "
-                     "stands: 7"),
+        (["7", "8", "8", "7"], "vote: 2 answers are tied at 2 of 4; member 0's, the lowest of "
+                               "theirs, stands: 7"),
+        ([None, "8", "7"], "vote: no two members agree; member 1's response stands"),
+        (["7", None], "vote: 1 of 2 for 7"),
         ([None, None], "vote: no member states an answer; member 0's response stands"),
     ],
 )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
 
 import pytest
 
@@ -26,6 +28,40 @@ def test_only_known_messages_are_held_back_and_only_within(caplog):
         (other.name, CUSTOM),
         (logger.name, CUSTOM),
     ]
+
+
+IGNORED = "The following generation flags are not valid and may be ignored: "
+
+
+@pytest.mark.parametrize(
+    "flags, given, is_said",
+    [
+        (["top_k"], (), False),
+        (["temperature", "top_p", "top_k"], ("max_gen_toks",), False),
+        (["temperature", "top_p"], ("top_p",), True),
+        (["num_beams"], (), True),
+        (["top_k", "cache_implementation"], (), True),
+    ],
+)
+def test_ignored_flags_are_told_where_the_user_gave_them(caplog, flags, given, is_said):
+    with hushed(given):
+        logging.getLogger("transformers.generation.configuration_utils").warning(
+            f"{IGNORED}{flags}. Set `TRANSFORMERS_VERBOSITY=info` for more details."
+        )
+    assert bool(caplog.records) is is_said
+
+
+def test_git_says_nothing_where_there_is_no_repository(tmp_path, monkeypatch, capfd):
+    from lm_eval import evaluator
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert evaluator.get_git_commit_hash() is None
+    assert capfd.readouterr().err == ""
+    for command_line in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit",
+                                          "-q", "--allow-empty", "-m", "a"]):  # fmt: skip
+        subprocess.run(["git", *command_line], check=True)
+    assert re.fullmatch(r"[0-9a-f]{7,}", evaluator.get_git_commit_hash())
 
 
 def test_no_filter_stays_when_the_block_fails():
