@@ -53,6 +53,17 @@ ROOMS = {
         "judged",
     },  # fmt: skip
     "report": {"errors", "results", "compare", "embeddings", "scores"},
+    "face": {
+        "errors",
+        "config",
+        "judged",
+        "answers",
+        "results",
+        "compare",
+        "report",
+        "harness",
+        "model_adapters",
+    },
     "answers": {"errors", "config"},
     "execution": {"errors"},
     "scores": {"errors", "config"},

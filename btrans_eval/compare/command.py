@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.compare.analysis import compare
-from btrans_eval.compare.join import as_arm, join
+from btrans_eval.compare.join import Arm, JoinedTask, as_arm, join
 from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, read
 from btrans_eval.errors import UserError
 from btrans_eval.harness.flags import add_loading, loading, parse
@@ -63,8 +63,20 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
 def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str, Any]:
     """Compare runs by name and write ``folder/comparison.json``; prints what was found."""
     arms = [as_arm(load(path, name)) for name, path in runs.items()]
-    tasks = join(arms, insist)
-    found = compare(arms, tasks, insisted=insist and any(task.warnings for task in tasks))
+    found = compared(arms, join(arms, insist), insist)
+    save(found, folder)
+    for task in found["tasks"]:
+        print(f"{task['name']}: {task['sentence']}")
+    return found
+
+
+def compared(arms: Sequence[Arm], tasks: Sequence[JoinedTask], insist: bool) -> dict[str, Any]:
+    """The comparison of joined arms, as docs/comparison.md describes it."""
+    return compare(arms, tasks, insisted=insist and any(task.warnings for task in tasks))
+
+
+def save(found: dict[str, Any], folder: Path) -> None:
+    """Write ``folder/comparison.json``; arms within the folder by their place in it."""
     for arm in found["arms"]:
         path = Path(arm["folder"]).resolve()
         if path.is_relative_to(folder.resolve()):  # so that the folder can be moved
@@ -74,9 +86,6 @@ def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
-    for task in found["tasks"]:
-        print(f"{task['name']}: {task['sentence']}")
-    return found
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:

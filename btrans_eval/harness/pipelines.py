@@ -65,8 +65,8 @@ def only(filtered: Any) -> Any:
     return filtered[0] if is_alone else filtered
 
 
-def declare_column(task: Any, name: str, is_up: bool) -> None:
-    """Tell the harness that a column is a mean over questions, and which way is up."""
+def declare_column(task: Any, name: str, is_up: bool | None) -> None:
+    """Tell the harness that a column is a mean over questions, and which way is up, if one is."""
     scorers = _scorers(task)
     if scorers is None:
         task._aggregation_list.setdefault(name, harness_mean)

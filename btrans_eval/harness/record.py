@@ -7,7 +7,7 @@ the context. Two runs in one process do not see each other's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ class Record:
         store: the file that responses are kept in, if they are.
         finished: the last run within this one.
         signals: what SIGTERM did before a population ran.
+        hushed: messages that are held back while a population runs.
     """
 
     judge: Judge = field(default_factory=Judge)
@@ -40,6 +41,7 @@ class Record:
     store: str | None = None
     finished: Record | None = None
     signals: list[Any] = field(default_factory=list)
+    hushed: ExitStack = field(default_factory=ExitStack)
 
     def note(self, name: str, value: Any) -> None:
         """Keep a fact about the scoring."""

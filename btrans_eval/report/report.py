@@ -94,6 +94,7 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
     scored = task.is_scored
     return {
         "task": task,
+        "opening": curves.opening(task, arms),
         "headline": tables.headline(task),
         "primary": _unless_empty(tables.pairs(task, primary=True)),
         "exploratory": _unless_empty(tables.pairs(task, primary=False)),

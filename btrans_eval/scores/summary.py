@@ -16,12 +16,17 @@ from btrans_eval.scores.estimators import (
 from btrans_eval.scores.uncertainty import confidence
 
 LOWER_IS_BETTER = frozenset({
-    "invalid_rate", "tie_rate", "truncated_rate", "vote_brier", "similarity", "repetition",
+    "invalid_rate", "tie_rate", "truncated_rate", "vote_brier", "repetition",
     "repetition_q1", "repetition_q2", "repetition_q3", "repetition_q4",
 })  # fmt: skip
-"""Columns of which less is better. Of some others neither is (``vote_share``,
-``answer_entropy``, ``mean_tokens``), which the harness has no word for: they are declared as more.
-"""
+"""Columns of which less is better."""
+NEITHER_IS_BETTER = frozenset({
+    "distinct_answers", "answer_entropy", "meaning_entropy", "vote_share", "distinct_1",
+    "distinct_2", "cosine_distance", "similarity", "vendi", "mean_words", "mean_tokens",
+    *(f"distinct_{n}_q{quarter}" for n in (1, 2) for quarter in (1, 2, 3, 4)),
+})  # fmt: skip
+"""Columns that describe: noise that breaks text looks diverse, and a sure vote may be wrong. The
+harness's table puts no arrow before what is declared as null."""
 
 
 def question_columns(

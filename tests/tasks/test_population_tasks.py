@@ -19,7 +19,7 @@ from btrans_eval.embeddings import _load, embed
 from btrans_eval.errors import UserError
 from btrans_eval.scores.estimators import curve_ks
 from btrans_eval.scores.quarters import quarter_columns
-from btrans_eval.scores.summary import LOWER_IS_BETTER
+from btrans_eval.scores.summary import LOWER_IS_BETTER, NEITHER_IS_BETTER
 
 ANSWERED = {
     "btrans_mmlu_pro_math": 16,
@@ -98,7 +98,9 @@ def test_every_task_repeats_as_often_as_it_scores_and_declares_its_columns(task,
     assert declared == expected
     assert all(metric["aggregation"] == "mean" for metric in config["metric_list"])
     for metric in config["metric_list"]:
-        assert metric["higher_is_better"] == (metric["metric"] not in LOWER_IS_BETTER)
+        name = metric["metric"]
+        up = None if name in NEITHER_IS_BETTER else name not in LOWER_IS_BETTER
+        assert metric["higher_is_better"] is up, name
 
 
 def test_integers_in_aime25s_format(tmp_path, monkeypatch):
