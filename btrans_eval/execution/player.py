@@ -11,12 +11,21 @@ import json
 import os
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 from btrans_eval.execution import wire
 from btrans_eval.execution.limits import Limits, apply
 
 LONGEST_TEXT = 200
+
+
+_DOES: dict[str, Callable[..., Any]] = {
+    "get": getattr,
+    "set": setattr,
+    "iter": iter,
+    "item": lambda target, key: target[key],
+}
 
 
 class Player:
@@ -49,9 +58,7 @@ class Player:
             return target(*others, **{k: self._decoded(v) for k, v in asked["named"].items()})
         if do == "next":
             return list(next(([each] for each in target), []))
-        return {"get": getattr, "set": setattr, "iter": iter, "item": lambda a, b: a[b]}[do](
-            target, *others
-        )
+        return _DOES[do](target, *others)
 
     def _decoded(self, item: Any) -> Any:
         return wire.decode(item, self.held.__getitem__)

@@ -152,8 +152,9 @@ HARMS = {
         within("try:\n    for n in range(10 ** 6): open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))\n"
                "except OSError: pass"), "failed"),
     "deleting files": (
-        within("import shutil\nfor each in ('/', '/usr', '/tmp', '/ours', '/root', '/home'):\n"
-               "    shutil.rmtree(each, ignore_errors=True)"), None),
+        within("import shutil\nfor each in ('/tmp', '/ours', '/root', '/home', '/usr/bin'):\n"
+               "    shutil.rmtree(each, ignore_errors=True)\nreturn len(os.listdir('/usr/bin')) and 7"),
+        "failed"),
     "crash": ("import ctypes\ndef square(x): ctypes.string_at(0)\n", "ended"),
     "fork bomb": (
         within("try:\n    while True: os.fork()\nexcept OSError: pass\nwhile True: pass"), None),
