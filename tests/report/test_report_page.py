@@ -346,12 +346,12 @@ def test_quarters_of_long_responses_have_a_table(tmp_path):
         finished_runs.write_run(folders[name], sigma, sampled, tasks=["stories"])
         file = folders[name] / "samples_stories_2026.jsonl"
         rows = [json.loads(line) for line in file.read_text().splitlines()]
-        for place, row in enumerate(rows):
+        for place, each in enumerate(rows):
             of_row = {f"repetition_q{q}": (place + q) / 20 for q in (1, 2, 3, 4)}
             of_row |= {f"distinct_1_q{q}": 1 - (place + q) / 20 for q in (1, 2, 3, 4)}
-            row |= of_row
-            row["metrics"] += list(of_row)
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            each |= of_row
+            each["metrics"] += list(of_row)
+        file.write_text("".join(json.dumps(each) + "\n" for each in rows))
     finished_runs.write_comparison(tmp_path, folders)
     assert "Over the length of the responses" in write(tmp_path, encoder=None).read_text()
     cells = row(tmp_path, "length_stories", "stock_sampled").split("|")
