@@ -47,7 +47,7 @@ def judge_of(task: Any, name: str) -> Judge:
     judge, scorers = task.process_results, _scorers(task)
     if scorers is None:
         return lambda instance, filtered: judge(instance.doc, [filtered])
-    scorer = next(one for one in scorers if one.name == name)
+    scorer = _scorer(scorers, name)
 
     def score(instance: Any, filtered: Any) -> dict[str, Any]:
         found = judge(instance.doc, list(filtered))
@@ -65,8 +65,8 @@ def only(filtered: Any) -> Any:
     return filtered[0] if is_alone else filtered
 
 
-def declare_column(task: Any, name: str, is_up: bool | None) -> None:
-    """Tell the harness that a column is a mean over questions, and which way is up, if one is."""
+def declare_column(task: Any, pipeline: str, name: str, is_up: bool | None) -> None:
+    """Tell the harness that a pipeline's column is a mean over questions, and what is better."""
     scorers = _scorers(task)
     if scorers is None:
         task._aggregation_list.setdefault(name, harness_mean)
@@ -75,11 +75,15 @@ def declare_column(task: Any, name: str, is_up: bool | None) -> None:
     from lm_eval.api.metrics import Metric
 
     column = Metric(name, harness_mean, aggregation=harness_mean, higher_is_better=is_up)
-    for scorer in scorers:
-        if name not in scorer.higher_is_better:
-            scorer.metrics.append(column)
+    scorer = _scorer(scorers, pipeline)  # the others still judge by their own metrics
+    if name not in scorer.higher_is_better:
+        scorer.metrics.append(column)
 
 
 def _scorers(task: Any) -> list[Any] | None:
     found: list[Any] | None = getattr(task, "_scorers", None)
     return found
+
+
+def _scorer(scorers: Sequence[Any], name: str) -> Any:
+    return next(one for one in scorers if one.name == name)

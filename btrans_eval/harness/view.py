@@ -98,7 +98,7 @@ class View:
             answers = [None if label is None else str(each) for each, label in found]
             responses = judged(row, answers, one.labels, one.scores, one.verdicts)
             instance.filtered_resps[self.name] = ScoredRow(responses, columns)
-        declare(self._task, instances[0].filtered_resps[self.name].columns)
+        declare(self._task, self.name, instances[0].filtered_resps[self.name].columns)
 
     def _is_its_own_class(self, instance: Any, kind: str) -> bool:
         """Whether responses to the question have nothing in common that a vote could count.

@@ -73,7 +73,7 @@ def columns_of(
     return columns | (answer_columns(labels) if labels is not None else {})
 
 
-def declare(task: Any, columns: Columns) -> None:
+def declare(task: Any, pipeline: str, columns: Columns) -> None:
     """Tell the harness how to aggregate the columns, and which way is up, if one is."""
     directions = task.higher_is_better()
     for name in columns:
@@ -81,4 +81,4 @@ def declare(task: Any, columns: Columns) -> None:
         up: bool | None = None
         if column not in NEITHER_IS_BETTER:
             up = column not in LOWER_IS_BETTER and directions.get(metric, True)
-        declare_column(task, name, up)
+        declare_column(task, pipeline, name, up)
