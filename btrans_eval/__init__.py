@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from btrans_eval.results.runs import load as load_run
     from btrans_eval.scores.estimators import maj_at_k, pass_at_k
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "BayesianBiasWrapper",
     "Population",
