@@ -50,7 +50,8 @@ print(eggs.vote_line())""",
         "code",
         """from btrans_eval import equal, extract
 
-[extract(response.text, "integer") for response in eggs.responses], equal("1/2", "0.5")""",
+said = ["4 x 3 = 12, so the answer is 12.", "I cannot tell."]
+[extract(response, "integer") for response in said], equal("1/2", "0.5")""",
     ),
     (
         "markdown",
