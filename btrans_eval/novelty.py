@@ -133,7 +133,7 @@ def _ids(tokenizer: Any, one: str, other: str) -> list[int]:
 
 
 def _check(argument: str, names: Sequence[str]) -> None:
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     for name in dict.fromkeys(names):
         try:

@@ -98,7 +98,7 @@ def compare_runs(*runs: Run | str | os.PathLike[str], insist: bool = False) -> C
             raise UserError(
                 f"runs: must be folders, or what load_run returns, got a {type(each).__name__}"
             )
-    loaded = [each if isinstance(each, Run) else load(each) for each in runs]
+    loaded = [each if isinstance(each, Run) else load(Path(each)) for each in runs]
     names = [each.name for each in loaded]
     arms = [
         as_arm(replace(each, name=str(each.path)) if names.count(each.name) > 1 else each)

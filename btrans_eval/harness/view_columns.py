@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from btrans_eval.harness.pipelines import declare_column
-from btrans_eval.harness.scoring import Columns
+from btrans_eval.harness.diversity import Columns
 from btrans_eval.scores.summary import (
     LOWER_IS_BETTER,
     NEITHER_IS_BETTER,
