@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from btrans_eval.harness.pipelines import declare_column
 from btrans_eval.harness.diversity import Columns
+from btrans_eval.harness.pipelines import declare_column
 from btrans_eval.scores.summary import (
     LOWER_IS_BETTER,
     NEITHER_IS_BETTER,
