@@ -71,11 +71,13 @@ def _field(value: Any) -> Any:
 def measured(
     found: Mapping[str, Any] | None, percent: bool, signed: bool = False, digits: int = 3
 ) -> Cell:
-    """A number with its interval; a dash where there is none."""
+    """A number with its interval, if it has one; a dash where there is none."""
     if found is None or found["estimate"] is None:
         return Cell(MISSING)
-    ends = span(found, percent, signed, digits)
-    return Cell(number(found["estimate"], percent, signed, digits), ends)
+    value = number(found["estimate"], percent, signed, digits)
+    if found["low"] is None and found["high"] is None:
+        return Cell(value)
+    return Cell(value, span(found, percent, signed, digits))
 
 
 _HEADS = {"mean": "mean@K", "maj": "maj@K", "pass": "pass@K, oracle", "best": "best@K, oracle"}
