@@ -154,7 +154,7 @@ HARMS = {
     "deleting files": (
         within("import shutil\nfor each in ('/tmp', '/ours', '/root', '/home', '/usr/bin'):\n"
                "    shutil.rmtree(each, ignore_errors=True)\nreturn len(os.listdir('/usr/bin')) and 7"),
-        "failed"),
+        None),  # walking through thousands of files may take its second
     "crash": ("import ctypes\ndef square(x): ctypes.string_at(0)\n", "ended"),
     "fork bomb": (
         within("try:\n    while True: os.fork()\nexcept OSError: pass\nwhile True: pass"), None),
