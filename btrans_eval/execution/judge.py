@@ -10,12 +10,11 @@ import builtins
 import json
 import os
 import random
-import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from btrans_eval.execution import wire
-from btrans_eval.execution.limits import Limits, apply
+from btrans_eval.execution.limits import begin
 
 LONGEST_TEXT = 300
 
@@ -150,8 +149,10 @@ def verdict(job: dict[str, Any], program: Program) -> dict[str, str]:
         names = program.load(job["names"])
         space: dict[str, Any] = {"__name__": "tests"}
         try:
-            exec(compile(job["context"], "<context>", "exec"), space)
-            tests = compile(job["tests"], "<tests>", "exec")
+            # with asserts, however Python was started
+            context = compile(job["context"], "<context>", "exec", optimize=0)
+            tests = compile(job["tests"], "<tests>", "exec", optimize=0)
+            exec(context, space)
         except Exception as error:
             raise Untestable(f"{type(error).__name__}: {error}") from error
         for name in job["names"]:
@@ -178,14 +179,7 @@ def main(limits: str, requests: str, replies: str, says: str) -> None:
     """The whole life of the process; the verdict is one line on ``says``."""
     out = os.fdopen(int(says), "w")
     program = Program(os.fdopen(int(requests), "wb"), os.fdopen(int(replies), "rb"))
-    job = json.load(os.fdopen(os.dup(0), "rb"))
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for each in (0, 1, 2):
-        os.dup2(nothing, each)
-    os.close(nothing)
-    apply(Limits(**json.loads(limits)))
-    os.chdir(job["folder"])
-    sys.path[:] = [each for each in sys.path if each]
+    job = begin(limits)
     try:
         is_there = wire.read(program._replies).get("ready") is True
     except wire.Ended:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import resource
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 
 MIB = 1 << 20
 
@@ -32,7 +35,7 @@ class Limits(NamedTuple):
     files: int = 48
 
 
-def apply(limits: Limits) -> None:
+def _apply(limits: Limits) -> None:
     """Bind this process, and all that it starts, for good."""
     memory, size = limits.memory_mib * MIB, limits.file_mib * MIB
     for which, most in (
@@ -44,3 +47,16 @@ def apply(limits: Limits) -> None:
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
         resource.setrlimit(which, (most, most))  # at the soft limit alone a signal could be caught
+
+
+def begin(limits: str) -> dict[str, Any]:
+    """Read what is to be done, leave nothing of the user's open, and apply the limits, as JSON."""
+    job: dict[str, Any] = json.load(os.fdopen(os.dup(0), "rb"))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for each in (0, 1, 2):
+        os.dup2(nothing, each)
+    os.close(nothing)
+    _apply(Limits(**json.loads(limits)))
+    os.chdir(job["folder"])
+    sys.path[:] = [each for each in sys.path if each]
+    return job

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import sys
 import types
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from btrans_eval.execution import wire
-from btrans_eval.execution.limits import Limits, apply
+from btrans_eval.execution.limits import begin
 
 LONGEST_TEXT = 200
 
@@ -49,7 +48,7 @@ class Player:
         """Do what a request asks for."""
         do, arguments = asked["do"], [self._decoded(each) for each in asked.get("with", ())]
         if do == "load":
-            exec(compile(self.source, "<program>", "exec"), self.module.__dict__)
+            exec(compile(self.source, "<program>", "exec", optimize=0), self.module.__dict__)
             return [name for name in arguments if hasattr(self.module, name)]
         if do == "name":
             return getattr(self.module, *arguments)
@@ -82,14 +81,7 @@ def main(limits: str, requests: str, replies: str) -> None:
         requests, replies: numbers of open files.
     """
     asked_on, said_on = os.fdopen(int(requests), "rb"), os.fdopen(int(replies), "wb")
-    job = json.load(os.fdopen(os.dup(0), "rb"))
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for each in (0, 1, 2):
-        os.dup2(nothing, each)
-    os.close(nothing)
-    apply(Limits(**json.loads(limits)))
-    os.chdir(job["folder"])
-    sys.path[:] = [each for each in sys.path if each]
+    job = begin(limits)
     player = Player(job["source"])
     wire.write(said_on, {"n": 0, "ready": True})
     while True:

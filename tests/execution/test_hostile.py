@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sandboxed import executor
 
+from btrans_eval.execution.sandbox import Sandbox
 from btrans_eval.execution.trial import Program
 
 TESTS = """
@@ -41,6 +42,15 @@ def test_right_passes_and_wrong_does_not():
     assert kind("def square(x:\n") == "raised"
     assert kind("") == "raised"
     assert kind("raise ValueError('no')") == "raised"
+
+
+def test_asserts_count_where_python_would_drop_them(monkeypatch):
+    given = Sandbox.environment
+    monkeypatch.setattr(
+        Sandbox, "environment", lambda self, folder: {**given(self, folder), "PYTHONOPTIMIZE": "1"}
+    )
+    assert kind("def square(x):\n    return x + x\n") == "failed"
+    assert kind("def square(x):\n    assert False\n") == "raised"
 
 
 # each answers wrongly, and tries to have it pass
