@@ -19,8 +19,8 @@ from btrans_eval.execution.limits import begin
 LONGEST_TEXT = 300
 
 
-class Untestable(Exception):
-    """The row's own tests cannot be run: no program is to blame."""
+class Untestable(BaseException):
+    """The row's own tests cannot be run: no program is to blame. Tests that catch miss it."""
 
 
 class Program:
@@ -28,6 +28,7 @@ class Program:
 
     Attributes:
         fault: why it cannot be asked any more; None while it can.
+        untestable: why the tests cannot be run; None while they can.
         errors: what its functions have raised, as it is raised here.
     """
 
@@ -36,6 +37,7 @@ class Program:
         self._asked = 0
         self._handles: dict[int, Remote] = {}
         self.fault: str | None = None
+        self.untestable: str | None = None
         self.errors: list[BaseException] = []
 
     def ask(self, do: str, *arguments: Any, named: dict[str, Any] | None = None) -> Any:
@@ -43,6 +45,7 @@ class Program:
 
         Raises:
             Ended: if it says nothing, or something out of turn.
+            Untestable: if an argument is no plain data.
             Exception: what its function raised, as the nearest built-in exception.
         """
         if self.fault is not None:
@@ -66,9 +69,13 @@ class Program:
         return [each for each in names if each in found]
 
     def _plain(self, value: Any) -> Any:
+        return wire.encode(value, self._number_of)
+
+    def _number_of(self, value: Any) -> int:
         if isinstance(value, Remote):
-            return {"h": value._number}
-        return wire.encode(value, _no_handle)
+            return value._number
+        self.untestable = f"tests hand over a {type(value).__name__}, which is no plain data"
+        raise Untestable(self.untestable)
 
     def _value(self, said: dict[str, Any]) -> Any:
         if said.get("n") != self._asked:
@@ -120,15 +127,13 @@ class Remote:
             yield found[0]
 
 
-def _no_handle(value: Any) -> int:
-    raise Untestable(f"tests hand over a {type(value).__name__}, which is no plain data")
-
-
 def _error(said: Any) -> Exception:
     """The nearest built-in exception to what was raised there; never one that ends this process."""
     known = said["is"] if isinstance(said, dict) and isinstance(said.get("is"), list) else []
     for name in known:
         kind = getattr(builtins, str(name), None)
+        if kind in (StopIteration, StopAsyncIteration):
+            break  # it would end whatever goes through calls, as all(map(f, xs)), and raise nothing
         if isinstance(kind, type) and issubclass(kind, Exception):
             try:
                 return kind(f"{said.get('name')}: {said.get('text')}")
@@ -144,17 +149,25 @@ def verdict(job: dict[str, Any], program: Program) -> dict[str, str]:
         job: ``context``, run before the tests, here; ``tests``; ``names``, which of the names are
             the program's.
     """
+    found = _found(job, program)
+    if program.untestable is not None:  # whatever the tests made of it
+        return {"kind": "untestable", "why": program.untestable}
+    return found
+
+
+def _found(job: dict[str, Any], program: Program) -> dict[str, str]:
     random.seed(0)  # some tests draw their inputs
     try:
-        names = program.load(job["names"])
         space: dict[str, Any] = {"__name__": "tests"}
-        try:
-            # with asserts, however Python was started
-            context = compile(job["context"], "<context>", "exec", optimize=0)
-            tests = compile(job["tests"], "<tests>", "exec", optimize=0)
+        try:  # before the program: that none can be loaded says nothing of the tests
+            # as Python would, and not as this file: without its future, with asserts
+            as_it_is: dict[str, Any] = {"dont_inherit": True, "optimize": 0}
+            context = compile(job["context"], "<context>", "exec", **as_it_is)
+            tests = compile(job["tests"], "<tests>", "exec", **as_it_is)
             exec(context, space)
-        except Exception as error:
+        except BaseException as error:
             raise Untestable(f"{type(error).__name__}: {error}") from error
+        names = program.load(job["names"])
         for name in job["names"]:
             space.pop(name, None)
             if name in names:

@@ -48,7 +48,9 @@ class Player:
         """Do what a request asks for."""
         do, arguments = asked["do"], [self._decoded(each) for each in asked.get("with", ())]
         if do == "load":
-            exec(compile(self.source, "<program>", "exec", optimize=0), self.module.__dict__)
+            # as Python would, and not as this file: without its future, with asserts
+            code = compile(self.source, "<program>", "exec", dont_inherit=True, optimize=0)
+            exec(code, self.module.__dict__)
             return [name for name in arguments if hasattr(self.module, name)]
         if do == "name":
             return getattr(self.module, *arguments)

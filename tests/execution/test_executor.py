@@ -85,17 +85,56 @@ def test_objects_of_a_program_can_be_built_and_handed_back():
     assert sandboxed.executor().verdicts([one]) == [Verdict("passed")]
 
 
+def test_objects_of_a_program_can_be_handed_back_within_others():
+    source = (
+        "class Pair:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+        "def f(pairs, n):\n    return max((each.b - each.a for each in pairs), default=0) + n\n"
+        "def g(named):\n    return named['one'][0].b\n"
+    )
+    tests = (
+        "pair = Pair(5, 24)\nassert f([pair, Pair(1, 2)], 4) == 23\n"
+        "assert g({'one': (pair,)}) == 24\nassert f(pairs=[pair], n=0) == 19\n"
+    )
+    one = Program(source, tests, ("Pair", "f", "g"))
+    assert sandboxed.executor().verdicts([one]) == [Verdict("passed")]
+
+
+def test_an_odd_object_voids_no_question():
+    """Tests that hand a result on, in a list: it is the program's own object, not theirs."""
+    runs = sandboxed.executor()
+    odd = program("return object() if x == 3 else x", "assert f([f(3)]) == [4]")
+    assert runs.verdicts([odd])[0].kind == "failed"
+
+
 @pytest.mark.parametrize(
     "tests, context",
-    [("assert f(3) == ", ""), ("assert f(3) == 4", "def g(:"), ("assert f(lambda: 1) == 4", "")],
-    ids=["syntax", "context", "an argument that is no data"],
-)
+    [
+        ("assert f(3) == ", ""),
+        ("assert f(3) == 4", "def g(:"),
+        ("assert f(3) == 4", "raise SystemExit"),
+        ("assert f(lambda: 1) == 4", ""),
+        ("assert f([lambda: 1]) == 4", ""),
+        ("try:\n    f(lambda: 1)\nexcept Exception:\n    pass\n", ""),
+        ("try:\n    f(lambda: 1)\nexcept BaseException:\n    pass\n", ""),
+        ("try:\n    f(lambda: 1)\nexcept BaseException:\n    assert False\n", ""),
+    ],
+    ids=["syntax", "context", "context that exits", "an argument that is no data", "within a list",
+         "caught", "all caught", "caught, and failed"],
+)  # fmt: skip
 def test_tests_that_cannot_be_run_are_no_programs_failure(tests, context):
     runs = sandboxed.executor()
     found = runs.verdicts([program("return x + 1", tests, context=context)])
     assert found[0].kind == "untestable"
     with pytest.raises(Untestable, match="the row's tests cannot be run"):
         check_testable(found)
+
+
+def test_a_broken_row_is_no_programs_failure_where_none_can_be_loaded():
+    runs = sandboxed.executor()
+    sources = ["def f(:", "raise ValueError", "import os\nos._exit(0)"]
+    for tests, context in (("assert f(3) ==", ""), ("assert f(3) == 4", "1 / 0")):
+        found = runs.verdicts([Program(each, tests, ("f",), context) for each in sources])
+        assert [each.kind for each in found] == ["untestable"] * 3
 
 
 def test_numpy_is_there_and_nothing_else_that_is_installed():

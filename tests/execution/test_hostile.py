@@ -53,6 +53,27 @@ def test_asserts_count_where_python_would_drop_them(monkeypatch):
     assert kind("def square(x):\n    assert False\n") == "raised"
 
 
+def test_programs_are_compiled_as_python_would():
+    """Our own files begin with ``from __future__ import annotations``, which compile() hands on."""
+    program = "def square(x: List[int]):\n    return x * x\n"
+    assert kind(program) == "raised"
+    assert kind("from typing import List\n" + program) == "passed"
+    assert kind("from __future__ import annotations\n" + program) == "passed"
+    # the row's own code, too
+    tests = "def one(x: int): pass\nassert one.__annotations__ == {'x': int}\n"
+    assert kind(RIGHT, tests) == "passed"
+    assert kind(RIGHT, "", context=tests) == "passed"
+
+
+@pytest.mark.parametrize("name", ["StopIteration", "StopAsyncIteration"])
+def test_nothing_passes_by_ending_an_iteration(name):
+    tests = "assert all(map(square, [2, 3]))\nassert not list(map(square, [2]))\n"
+    assert kind(within(f"raise {name}"), tests) == "raised"
+    own = f"class Own({name}): pass\ndef square(x): raise Own()\n"
+    assert kind(own, "assert all(map(square, [2, 3]))") == "raised"
+    assert kind("def square(x):\n    yield x\n", "assert all(square(2))") == "passed"
+
+
 # each answers wrongly, and tries to have it pass
 FORGERIES = {
     "sys.exit in the function": (within("sys.exit(0)"), "raised"),
