@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -24,6 +25,8 @@ from btrans_eval.execution.trial import (
     attempt,
 )
 
+logger = logging.getLogger(__name__)
+
 UNPROTECTED = "BTRANS_EVAL_EXECUTE_UNPROTECTED"
 
 
@@ -38,13 +41,13 @@ class Executor:
     Attributes:
         sandbox: where they run.
         limits: of each.
-        workers: how many run at once.
+        workers: how many run at once; as many as cores, unless processes share the machine.
         known: verdicts so far: members often write the same program.
     """
 
     sandbox: Sandbox
     limits: Limits = field(default_factory=Limits)
-    workers: int = field(default_factory=lambda: _cores())
+    workers: int = field(default_factory=lambda: workers_of(1))
     known: dict[Program, Verdict] = field(default_factory=dict)
 
     def verdicts(self, programs: Sequence[Program | None]) -> list[Verdict]:
@@ -79,8 +82,10 @@ class Executor:
         return dict(Counter(each.kind for each in verdicts).most_common())
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+def workers_of(processes: int) -> int:
+    """How many programs each of so many processes on this machine runs at once, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    return max(1, cores // processes)
 
 
 def check_testable(verdicts: Sequence[Verdict]) -> None:
@@ -94,28 +99,36 @@ def check_testable(verdicts: Sequence[Verdict]) -> None:
             raise Untestable(f"the row's tests cannot be run: {each.why}")
 
 
-def proven(limits: Limits | None = None) -> Executor:
+def proven(limits: Limits | None = None, processes: int = 1) -> Executor:
     """An executor whose every protection was tried out just now.
+
+    Args:
+        limits: of each program.
+        processes: how many on this machine run programs, this one among them.
 
     Raises:
         UserError: where a protection cannot be had, and the environment does not name the risk.
     """
-    limits = limits or Limits()
+    limits, workers = limits or Limits(), workers_of(processes)
     reasons: list[str] = []
     for kind in candidates():
         sandbox = Sandbox(kind)
         reason = lacking(sandbox)
         if reason is None:
-            return Executor(sandbox, limits)
+            return Executor(sandbox, limits, workers)
         reasons.append(f"{kind}: {reason}")
     if not reasons:
         raise UserError(
             "confirm_run_unsafe_code: programs of models are run on Linux alone, got "
             f"{sys.platform}; leave tasks that run them out"
         )
-    if os.environ.get(UNPROTECTED) == "1":
-        return Executor(Sandbox(NONE), limits)
     said = "; ".join(reasons)
+    if os.environ.get(UNPROTECTED) == "1":
+        logger.warning(
+            "%s=1: programs that a model writes run with your rights, and can forge their scores "
+            "(%s)", UNPROTECTED, said
+        )  # fmt: skip
+        return Executor(Sandbox(NONE), limits, workers)
     raise UserError(
         "confirm_run_unsafe_code: programs that a model writes cannot be kept from this machine "
         f"({said}); allow user namespaces or install bubblewrap, or set {UNPROTECTED}=1 to run "

@@ -45,6 +45,10 @@ def own():
         file.write("mine")
     return open("/tmp/mine").read()
 
+def rights():
+    import ctypes
+    return "a user namespace" if ctypes.CDLL(None).unshare(0x10000000) == 0 else "none"
+
 def memory():
     try:
         bytearray(10 << 30)
@@ -86,12 +90,13 @@ _TESTS = """
 assert network({port}) == "none", "network"
 assert outside({path!r}, {home!r}, {allowed!r}) == [], "files"
 assert own() == "mine", "no place to write"
+assert rights() == "none", "user namespaces"
 assert memory() == "none", "memory"
 assert files({file}) == "none", "file size"
 assert disk({disk}) == "none", "disk"
 assert processes({processes}) == "none", "processes"
 """
-_NAMES = ("network", "outside", "own", "memory", "files", "disk", "processes")
+_NAMES = ("network", "outside", "own", "rights", "memory", "files", "disk", "processes")
 _SPREADS = """
 import os, time
 def spread():

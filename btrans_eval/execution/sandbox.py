@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import weakref
@@ -62,6 +63,7 @@ class Sandbox:
         self._own = own
         self.folder = None if kind == NONE else "/tmp"
         self.view = _view()
+        self._no_users = _no_users() if kind == BWRAP else ()
 
     def command(self, role: str, limits: Limits, arguments: Sequence[str]) -> list[str]:
         """The command that runs ``main`` of a module of this package with arguments."""
@@ -101,7 +103,8 @@ class Sandbox:
         links = [each for name, target in self.view.links for each in ("--symlink", target, name)]
         size = str(limits.disk_mib << 20)
         return [
-            *(str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session"),
+            *(str(shutil.which("bwrap")), "--unshare-all", *self._no_users),
+            *("--die-with-parent", "--new-session"),
             *("--cap-drop", "ALL", "--dev", "/dev", *files, *links),
             *("--size", size, "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"),
             *inner,
@@ -115,6 +118,15 @@ def candidates() -> list[str]:
     # root has no limit of processes within bubblewrap
     has_bwrap = shutil.which("bwrap") is not None and os.geteuid() != 0
     return [BWRAP, NAMESPACES] if has_bwrap else [NAMESPACES]
+
+
+def _no_users() -> tuple[str, ...]:
+    """What forbids new user namespaces within bubblewrap, from its release 0.8 on."""
+    try:
+        helped = subprocess.run([str(shutil.which("bwrap")), "--help"], capture_output=True)
+    except OSError:
+        return ()
+    return ("--unshare-user", "--disable-userns") if b"--disable-userns" in helped.stdout else ()
 
 
 def _view() -> View:

@@ -23,11 +23,10 @@ from btrans_eval.execution.sandbox import BWRAP, NAMESPACES, NONE, Sandbox
 PASSED, FAILED, RAISED, ENDED = "passed", "failed", "raised", "ended"
 TIMED_OUT, TOO_MUCH, NO_PROGRAM = "timed out", "too much memory", "no program"
 WAITED, UNTESTABLE, NOT_STARTED = "waited", "untestable", "not started"
-KINDS = (PASSED, FAILED, RAISED, ENDED, TIMED_OUT, TOO_MUCH, NO_PROGRAM)
 
 _START_SECONDS = 60.0  # a cold disk takes its time
 _TICK_SECONDS = 0.1
-_END_SECONDS = 2.0
+_END_SECONDS = 20.0  # a busy machine takes its time to clear a sandbox away
 # our launcher says so, bubblewrap hands on the signal, a plain process dies of it
 _OUT_OF_TIME = {NAMESPACES: OUT_OF_TIME, BWRAP: 128 + signal.SIGKILL, NONE: -signal.SIGKILL}
 _OF_THE_START = (
@@ -60,8 +59,9 @@ class Verdict:
     """How a program did.
 
     Attributes:
-        kind: one of ``KINDS``; within this package also ``WAITED`` (out of wall time),
-            ``UNTESTABLE`` and ``NOT_STARTED``, which say nothing of the program.
+        kind: ``PASSED``, ``FAILED``, ``RAISED``, ``ENDED``, ``TIMED_OUT``, ``TOO_MUCH`` or
+            ``NO_PROGRAM``; within this package also ``WAITED`` (out of wall time), ``UNTESTABLE``
+            and ``NOT_STARTED``, which say nothing of the program.
         why: in a few words.
     """
 
@@ -89,7 +89,9 @@ def attempt(
         verdict = _listen(heard, [judge, player], limits)
         if verdict is None:
             return _silence(judge, player)
-        if verdict.kind == ENDED and player.code() == _OUT_OF_TIME[sandbox.kind]:
+        # a judge without a verdict may be out of time itself; one with a verdict is not
+        out = _OUT_OF_TIME[sandbox.kind]
+        if verdict.kind == ENDED and any(side.code() == out for side in (judge, player)):
             return Verdict(TIMED_OUT, f"{limits.cpu_seconds} s of CPU time")
         return verdict
 

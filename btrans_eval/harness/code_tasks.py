@@ -16,6 +16,7 @@ from typing import Any
 from btrans_eval.answers.programs import imports_of, names_under_test
 from btrans_eval.errors import UserError
 from btrans_eval.execution.trial import Program
+from btrans_eval.harness.pipelines import only
 
 
 class CodeEval:
@@ -94,7 +95,7 @@ def program_of(task: Any, doc: Mapping[str, Any], filtered: Any) -> Program:
     Raises:
         ValueError: if it is anything else.
     """
-    source = filtered[0] if isinstance(filtered, list) and len(filtered) == 1 else filtered
+    source = only(filtered)
     tests = task.doc_to_target(doc)
     if not isinstance(source, str) or not isinstance(tests, str):
         raise ValueError(f"{task.config.task} gives a program as {type(filtered).__name__}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from btrans_eval.errors import UserError
 from btrans_eval.execution.executor import Executor, check_testable, proven
 from btrans_eval.execution.trial import PASSED, Program, Verdict
 from btrans_eval.harness import record
+from btrans_eval.harness.pipelines import pipelines_of
+from btrans_eval.harness.ranks import on_this_machine
 
 _CONFIRM = (
     "confirm_run_unsafe_code: {}; add --confirm_run_unsafe_code (docs/code.md says what protects)"
@@ -26,12 +28,12 @@ def prepare(tasks: Iterable[Any], is_confirmed: bool) -> None:
         return
     if not is_confirmed:
         raise UserError(_CONFIRM.format(f"{', '.join(names)} runs programs that the model writes"))
-    record.current().executor = proven()
+    record.current().executor = proven(processes=on_this_machine())
 
 
 def runs_programs(task: Any) -> bool:
     """Whether a task's responses are programs that we run."""
-    for pipeline in getattr(task, "_filters", ()):
+    for pipeline in pipelines_of(task):
         if getattr(pipeline, "runs_programs", False):
             return True
         for part in getattr(pipeline, "filters", ()):
@@ -52,14 +54,22 @@ def executor() -> Executor:
     return found
 
 
-def executed(rows: Sequence[Sequence[Program | None]], task: str) -> list[list[Verdict] | None]:
+def executed(
+    rows: Sequence[Sequence[Program | None] | None], task: str
+) -> list[list[Verdict] | None]:
     """How the programs of each question did; None where its tests cannot be run.
 
     What became of them is counted in the results; a question without a verdict is a failure.
+
+    Args:
+        rows: programs of each question, None where a response has none; None for a question that
+            has failed already, which has no verdicts.
     """
     run, runs = record.current(), executor()
-    found = iter(runs.verdicts([each for row in rows for each in row]))
-    verdicts: list[list[Verdict] | None] = [[next(found) for _ in row] for row in rows]
+    found = iter(runs.verdicts([each for row in rows for each in row or ()]))
+    verdicts: list[list[Verdict] | None] = [
+        None if row is None else [next(found) for _ in row] for row in rows
+    ]
     for place, of_row in enumerate(verdicts):
         try:
             check_testable(of_row or ())
@@ -83,11 +93,17 @@ def words_of(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def programs_of(
-    row: Sequence[Any], doc: Mapping[str, Any], program: Callable[..., Program | None], place: int
-) -> list[Program | None]:
-    """The programs of a question's responses; a row that has none for all of them is a failure."""
+    make: Callable[[], list[Program | None]], place: int
+) -> list[Program | None] | None:
+    """The programs of a question's responses; None where making them raises, which is a failure.
+
+    Args:
+        place: number of the question.
+    """
     try:
-        return [program(doc, text) for text in row]
+        return make()
+    except UserError:
+        raise
     except Exception as error:
         record.current().failures.note_position(place, error)
-        return [None] * len(row)
+        return None

@@ -69,6 +69,16 @@ class Ranks:
             torch.distributed.barrier()
 
 
+def on_this_machine() -> int:
+    """How many processes of the launch run on this machine; 1 where there was none.
+
+    Told by the environment: a model without weights (``from_store``) or of another type has no
+    accelerator to ask.
+    """
+    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or "1"
+    return max(1, int(told)) if told.isdigit() else 1
+
+
 def prepare_launch() -> None:
     """Let a launch of several processes on a machine without a GPU be one; call before loading.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lm_eval.api.filter import Filter
@@ -151,8 +152,7 @@ class PopulationFilter(Filter):
         self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]
     ) -> list[ScoredRow]:
         task = record.current().failures.filtering
-        assert self.program is not None
-        programs = [programs_of(row, doc, self.program, place)
+        programs = [programs_of(partial(self._programs, row, doc), place)
                     for place, (row, doc) in enumerate(zip(rows, docs, strict=True))]  # fmt: skip
         scored = []
         found = executed(programs, task.config.task if task is not None else "a task")
@@ -162,6 +162,10 @@ class PopulationFilter(Filter):
             responses = judged(row, scores={"score": scores}, verdicts=words)
             scored.append(ScoredRow(responses, {**question_columns(scores, None), **of_texts}))
         return scored
+
+    def _programs(self, row: Sequence[str], doc: Mapping[str, Any]) -> list[Program | None]:
+        assert self.program is not None
+        return [self.program(doc, text) for text in row]
 
     def _scored(
         self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns

@@ -13,6 +13,7 @@ from typing import Any
 from btrans_eval.answers.extract import extract, normalize_text
 from btrans_eval.answers.gold import kind_of_gold
 from btrans_eval.errors import UserError
+from btrans_eval.execution.trial import Program
 from btrans_eval.harness import record
 from btrans_eval.harness.code_tasks import is_code_task, program_of
 from btrans_eval.harness.diversity import Measures, diversity_columns
@@ -147,12 +148,10 @@ class View:
 
     def _executed(self, singles: list[list[Any]], instances: Sequence[Any]) -> list[Judged]:
         """Every question's programs, run; they have no vote."""
-        rows = []
-        for place, (row, instance) in enumerate(zip(singles, instances, strict=True)):
-            self._pipeline.apply(row)
-            made = [only(single.filtered_resps[self.name]) for single in row]
-            of = functools.partial(program_of, self._task)
-            rows.append(programs_of(made, instance.doc, of, place))
+        rows = [
+            programs_of(functools.partial(self._programs, row, instance.doc), place)
+            for place, (row, instance) in enumerate(zip(singles, instances, strict=True))
+        ]
         metrics = ["pass@1"] if self._is_pass else self._metrics
         none, found = [None] * self._k, []
         for verdicts in executed(rows, f"{self._task.config.task}:{self.name}"):
@@ -160,6 +159,11 @@ class View:
             words = words_of(verdicts or ())
             found.append(Judged(none, dict.fromkeys(metrics, scores), none, words))
         return found
+
+    def _programs(self, singles: list[Any], doc: Any) -> list[Program | None]:
+        self._pipeline.apply(singles)
+        filtered = [only(one.filtered_resps[self.name]) for one in singles]
+        return [program_of(self._task, doc, each) for each in filtered]
 
     def _attempt(self, place: int, singles: list[Any], doc: Any) -> Judged | None:
         try:

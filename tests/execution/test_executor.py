@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,8 +16,15 @@ import sandboxed
 import btrans_eval
 from btrans_eval.errors import UserError
 from btrans_eval.execution import executor as executors
-from btrans_eval.execution import trial
-from btrans_eval.execution.executor import UNPROTECTED, Executor, Untestable, check_testable, proven
+from btrans_eval.execution import probes, trial
+from btrans_eval.execution.executor import (
+    UNPROTECTED,
+    Executor,
+    Untestable,
+    check_testable,
+    proven,
+    workers_of,
+)
 from btrans_eval.execution.limits import Limits
 from btrans_eval.execution.probes import lacking
 from btrans_eval.execution.sandbox import BWRAP, NAMESPACES, NONE, Sandbox, candidates
@@ -161,7 +169,18 @@ def test_a_late_or_unstarted_program_is_tried_once_more_alone(monkeypatch):
         runs.verdicts([Program("f", "", ())])
 
 
-def test_without_protection_the_run_is_refused_unless_the_risk_is_named(monkeypatch):
+def test_processes_on_one_machine_share_its_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert [workers_of(n) for n in (1, 2, 3, 8, 64)] == [8, 4, 2, 1, 1]
+    monkeypatch.setattr(executors, "lacking", lambda sandbox: None)
+    assert proven().workers == 8 and proven(processes=4).workers == 2
+    monkeypatch.setattr(executors, "lacking", lambda sandbox: "nothing holds")
+    monkeypatch.setenv(UNPROTECTED, "1")
+    assert proven(processes=4).workers == 2
+
+
+def test_without_protection_the_run_is_refused_unless_the_risk_is_named(monkeypatch, caplog):
     monkeypatch.setattr(executors, "lacking", lambda sandbox: "the network is within reach")
     monkeypatch.delenv(UNPROTECTED, raising=False)
     with pytest.raises(
@@ -171,6 +190,9 @@ def test_without_protection_the_run_is_refused_unless_the_risk_is_named(monkeypa
     monkeypatch.setenv(UNPROTECTED, "1")
     runs = proven(Limits(cpu_seconds=2, processes=4096))
     assert runs.sandbox.kind == NONE
+    (said,) = [each.getMessage() for each in caplog.records]
+    assert said.startswith(f"{UNPROTECTED}=1: programs") and "can forge their scores" in said
+    assert "namespaces: the network is within reach" in said
     found = runs.verdicts(
         [program("return x + 1"), program("return x"), program("while True: pass")]
     )
@@ -191,6 +213,32 @@ def test_bubblewrap_protects_an_ordinary_user():
     if BWRAP not in candidates():
         pytest.skip("root has no limit of processes within bubblewrap")
     assert lacking(Sandbox(BWRAP)) is None
+
+
+@pytest.mark.parametrize("help_text, expected", [("--disable-userns  Disable", True), ("", False)])
+def test_bubblewrap_forbids_user_namespaces_where_it_can(
+    tmp_path, monkeypatch, help_text, expected
+):
+    bwrap = tmp_path / "bwrap"
+    bwrap.write_text(f"#!/bin/sh\necho '--unshare-user  Create'\necho '{help_text}'\n")
+    bwrap.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    command = Sandbox(BWRAP).command("player", Limits(), [])
+    asked = command[: command.index("--")]
+    assert asked[0] == str(bwrap)
+    assert ("--disable-userns" in asked) is ("--unshare-user" in asked) is expected
+
+
+@pytest.mark.parametrize("found, said", [(0, "user namespaces"), (-1, None)])
+def test_a_sandbox_with_user_namespaces_is_refused(monkeypatch, found, said):
+    """The probe as in a sandbox where the kernel's answer is the one given."""
+    kind = sandboxed.executor().sandbox.kind
+    instead = f"class libc:\n    unshare = lambda flags: {found}\n"
+    tries = probes._TRIES.replace("import ctypes", "").replace("ctypes.CDLL(None)", "libc")
+    assert tries.count("libc.unshare(0x10000000)") == 1
+    monkeypatch.setattr(probes, "_TRIES", instead + tries)
+    told = lacking(Sandbox(kind))
+    assert told is None if said is None else said in str(told)
 
 
 def test_a_launcher_that_cannot_start_is_told_in_its_own_words():

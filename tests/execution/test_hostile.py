@@ -201,6 +201,33 @@ def test_the_machine_is_left_alone(source, expected):
     assert kind(RIGHT) == "passed"  # the next one runs as ever
 
 
+@pytest.mark.parametrize("tests", ["while True: pass", "while square(2): pass"])
+def test_tests_out_of_time_are_said_to_be(tests):
+    """The tests' own process has the same limit: a program can make them go on for ever."""
+    assert kind(RIGHT, tests, cpu_seconds=1) == "timed out"
+    assert kind(RIGHT, "import os\nos._exit(0)") == "ended"
+
+
+def test_a_loop_is_out_of_time_where_its_end_is_seen_late(monkeypatch):
+    """On a busy machine seconds go by from a program's end to that of what started it."""
+    late = (
+        "import os, subprocess, sys, time\n"
+        "started = subprocess.Popen(sys.argv[1:], close_fds=False)\n"
+        "os.closerange(3, 64)\n"
+        "code = started.wait()\n"
+        "time.sleep(3)\n"
+        "os._exit(code)\n"
+    )
+    given = Sandbox.command
+
+    def command(self, role, limits, arguments):
+        found = given(self, role, limits, arguments)
+        return [found[0], "-c", late, *found] if role == "player" else found
+
+    monkeypatch.setattr(Sandbox, "command", command)
+    assert kind("while True: pass", cpu_seconds=1) == "timed out"
+
+
 def alive(mark: str) -> list[int]:
     """Processes whose command holds a mark."""
     found = []

@@ -12,6 +12,7 @@ from lm_eval.tasks import TaskManager
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness.code_tasks import CodeEval, code_eval_replaced
+from btrans_eval.harness.view import View
 from btrans_eval.harness.views import view_tasks
 
 MANAGER = TaskManager()  # reads thousands of files, so once
@@ -74,6 +75,38 @@ def test_mbpp_is_run_by_us(tmp_path, monkeypatch):
     results = viewed("mbpp", texts)
     found = {k.split(",")[0]: v for k, v in results["results"]["mbpp"].items()}
     assert found["pass_at_1:mean"] == 2 / 4 and found["pass_at_1:pass@4"] == 1
+
+
+def test_a_question_whose_programs_cannot_be_had_is_a_failure_of_its_own(tmp_path, monkeypatch):
+    sandboxed.executor()
+    rows = [{**HUMANEVAL, "task_id": f"Own/{n}", "prompt": f"# {n}\n{HUMANEVAL['prompt']}"}
+            for n in range(3)]  # fmt: skip
+    dataset(tmp_path, "openai/openai_humaneval", "test", rows)
+    monkeypatch.chdir(tmp_path)
+    given = View.apply
+
+    def apply(self, instances):
+        original = self._pipeline.apply
+
+        def fails(singles):
+            if singles[0].doc["task_id"] == "Own/1":
+                raise KeyError("no such filter")
+            original(singles)
+
+        self._pipeline.apply = fails
+        given(self, instances)
+
+    monkeypatch.setattr(View, "apply", apply)
+    results = viewed("humaneval", ["    return 4 * x\n", "    return 8\n"])
+    found = {k.split(",")[0]: v for k, v in results["results"]["humaneval"].items()}
+    assert found["mean"] == pytest.approx(2 / 6)
+    used = results["config"]["btrans_scores"]
+    assert used["failed_questions"] == {"humaneval": 1}
+    assert used["failed_examples"][0]["doc_id"] == 1 and "KeyError" in str(used)
+    # the failed question has no programs: none are counted, and nothing is said of them
+    assert used["programs:humaneval:create_test"] == {"passed": 2, "failed": 2}
+    said = [each["filtered_resps"] for each in results["samples"]["humaneval"]]
+    assert ["verdict" in str(each) for each in said] == [True, False, True]
 
 
 def test_a_view_is_refused_unless_confirmed(humaneval):

@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from real import HUB, needs_hub
 
 from btrans_eval.errors import UserError
+from btrans_eval.harness.scoring import PopulationFilter
 from btrans_eval.tasks.btrans_humaneval.utils import program as humaneval_program
 from btrans_eval.tasks.btrans_mbpp.utils import program as mbpp_program
 
@@ -160,6 +161,26 @@ def test_a_row_whose_tests_cannot_be_run_is_a_failure(tmp_path, monkeypatch):
     assert results["results"]["btrans_humaneval"]["mean,population"] == 0.5
     failed = results["config"]["btrans_scores"]["failed_questions"]
     assert failed == {"btrans_humaneval": 1}
+
+
+def test_a_row_that_gives_no_programs_is_a_failure_and_counts_none(own_humaneval, monkeypatch):
+    sandboxed.executor()
+    given = PopulationFilter._programs
+
+    def programs(self, row, doc):
+        if doc["task_id"] == "Own/1":
+            raise KeyError("entry_point")
+        return given(self, row, doc)
+
+    monkeypatch.setattr(PopulationFilter, "_programs", programs)
+    right = HUMANEVAL["canonical_solution"]
+    results = evaluate("btrans_humaneval", lambda prompt: [right] * 6 + [""] * 2)
+    assert results["results"]["btrans_humaneval"]["mean,population"] == pytest.approx(6 / 16)
+    used = results["config"]["btrans_scores"]
+    assert used["programs:btrans_humaneval"] == {"passed": 6, "no program": 2}
+    assert used["failed_questions"] == {"btrans_humaneval": 1}
+    one, other = (each["filtered_resps"][0] for each in results["samples"]["btrans_humaneval"])
+    assert "verdict" in str(one) and "verdict" not in str(other)
 
 
 def never(prompt):
