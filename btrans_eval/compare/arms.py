@@ -62,7 +62,7 @@ def _load(plan: Plan, arm: ArmPlan, store: str) -> Any:
 
 
 def _check(plan: Plan, manager: Any) -> None:
-    """Every task exists and can be viewed."""
+    """Every task exists, can be viewed, and runs no programs."""
     names = {*manager.all_tasks}
     for task in plan.tasks:
         if task.task not in names:
@@ -75,10 +75,11 @@ def _check(plan: Plan, manager: Any) -> None:
 
 def _tasks(plan: Plan, task: TaskPlan, arm: ArmPlan, manager: Any) -> Any:
     """A task or group as the harness loads it, viewed, with the arm's generation arguments."""
+    from btrans_eval.harness.executing import load_without_programs
     from btrans_eval.harness.views import view_tasks
 
     random.seed(HARNESS_SEED)  # as the harness does: some rows are shuffled when loaded (GPQA)
-    loaded = manager.load([task.task])
+    loaded = load_without_programs(manager, [task.task], "btrans-eval compare")
     view_tasks(list(loaded["tasks"].values()), plan.repeats, plan.encoder)
     for each in loaded["tasks"].values():
         if each.OUTPUT_TYPE == "generate_until":

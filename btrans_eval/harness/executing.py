@@ -9,6 +9,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.execution.executor import Executor, check_testable, proven
 from btrans_eval.execution.trial import PASSED, Program, Verdict
 from btrans_eval.harness import record
+from btrans_eval.harness.code_tasks import code_eval_replaced
 from btrans_eval.harness.pipelines import pipelines_of
 from btrans_eval.harness.ranks import on_this_machine
 
@@ -29,6 +30,26 @@ def prepare(tasks: Iterable[Any], is_confirmed: bool) -> None:
     if not is_confirmed:
         raise UserError(_CONFIRM.format(f"{', '.join(names)} runs programs that the model writes"))
     record.current().executor = proven(processes=on_this_machine())
+
+
+def load_without_programs(manager: Any, names: Sequence[str], command: str) -> Any:
+    """Tasks for a command that runs no programs, as the harness's manager loads them.
+
+    A task of programs is refused here: its own file would fetch a metric that runs them.
+
+    Raises:
+        UserError: if one of the tasks runs programs, by our means or its own.
+    """
+    with code_eval_replaced():
+        loaded = manager.load(list(names))
+    for name, task in loaded["tasks"].items():
+        if getattr(task, "UNSAFE_CODE", False) or runs_programs(task):
+            raise UserError(
+                f"tasks: {name} runs programs that the model writes, which {command} does not; "
+                f"leave it out, and ask it with btrans-eval run --repeats K --tasks {name} "
+                "--confirm_run_unsafe_code (docs/code.md)"
+            )
+    return loaded
 
 
 def runs_programs(task: Any) -> bool:

@@ -19,7 +19,7 @@ from btrans_eval.training.evaluation import evaluate
 from btrans_eval.training.plan import TrainPlan
 from btrans_eval.training.rows import Drawn, draw
 from btrans_eval.training.run import RUN, Setting, check, train
-from btrans_eval.training.task import Asking, TrainingTask
+from btrans_eval.training.task import Asking, TrainingTask, check_evaluated
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def run(plan: TrainPlan, folder: Path) -> None:
 
 def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
     if plan.split == "test":
+        check_evaluated(plan.evaluation.tasks, asking)
         return draw(task, list(task.task.eval_docs), set(), plan.examples, plan.strata)
     evaluated: set[str] = set()
     for name in plan.evaluation.tasks or (plan.task,):

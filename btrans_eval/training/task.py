@@ -16,12 +16,14 @@ from lm_eval.utils import handle_non_serializable
 
 from btrans_eval.answers.extract import normalize_text
 from btrans_eval.errors import UserError
+from btrans_eval.harness.executing import load_without_programs
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.scoring import PopulationFilter
 from btrans_eval.harness.views import view_tasks
 from btrans_eval.judged import JudgedResponse
 
 Doc = Mapping[str, Any]
+COMMAND = "btrans-eval train"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TrainingTask:
         reward: metric, or filter:metric; None: the only one.
 
     Raises:
-        UserError: if there is no such task, or a single response has no score.
+        UserError: if there is no such task, it runs programs, or a single response has no score.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class TrainingTask:
         manager = TaskManager(include_path=self._asking.include_path)
         if name not in manager.all_tasks:
             raise UserError(f"task: no task named {name}; lm_eval ls tasks lists them")
-        tasks = list(manager.load([name])["tasks"].values())
+        tasks = list(load_without_programs(manager, [name], COMMAND)["tasks"].values())
         if len(tasks) != 1:
             raise UserError(f"task: must be one task, got the group {name} of {len(tasks)}")
         self.task = tasks[0]
@@ -202,6 +204,24 @@ class TrainingTask:
                 "the wrong way; name another metric"
             )
         return Judged(response, float(scores[wanted]))
+
+
+def check_evaluated(names: Sequence[str], asking: Asking) -> None:
+    """Refuse, before anything is trained, tasks that could not be evaluated after it.
+
+    Args:
+        names: of tasks or groups.
+
+    Raises:
+        UserError: if there is none of a name, or it runs programs.
+    """
+    if not names:
+        return
+    manager = TaskManager(include_path=asking.include_path)
+    for name in names:
+        if name not in manager.all_tasks:
+            raise UserError(f"evaluation: no task or group named {name}; lm_eval ls tasks has them")
+        load_without_programs(manager, [name], COMMAND)
 
 
 def _without_encoder(part: Any) -> Any:

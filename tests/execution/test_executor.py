@@ -241,6 +241,20 @@ def test_a_sandbox_with_user_namespaces_is_refused(monkeypatch, found, said):
     assert told is None if said is None else said in str(told)
 
 
+@pytest.mark.parametrize("is_ci, ends", [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_a_sandbox_tests_skip_but_fail_in_ci(monkeypatch, is_ci, ends):
+    monkeypatch.setattr(sandboxed, "_proven", lambda: "no namespaces")
+    monkeypatch.setenv("CI", is_ci)
+    with pytest.raises(ends, match="no namespaces"):
+        sandboxed.executor()
+
+
+def test_tests_never_run_hostile_programs_unprotected(monkeypatch):
+    monkeypatch.setattr(executors, "lacking", lambda sandbox: "nothing holds")
+    monkeypatch.setenv(UNPROTECTED, "1")
+    assert sandboxed._proven.__wrapped__() == "programs would run unprotected"
+
+
 def test_a_launcher_that_cannot_start_is_told_in_its_own_words():
     runs = sandboxed.executor()
     if runs.sandbox.kind != NAMESPACES:

@@ -71,7 +71,8 @@ def test_mistakes(task):
 )
 def test_tasks_that_cannot_be_trained_on(kinds, said):
     manager = mock.Mock(all_tasks=["x"])
-    tasks = {str(place): mock.Mock(OUTPUT_TYPE=kind) for place, kind in enumerate(kinds)}
+    told = {"UNSAFE_CODE": False, "_scorers": None, "_filters": []}
+    tasks = {str(n): mock.Mock(OUTPUT_TYPE=kind, **told) for n, kind in enumerate(kinds)}
     manager.load.return_value = {"tasks": tasks}
     with mock.patch("btrans_eval.training.task.TaskManager", return_value=manager):
         with pytest.raises(UserError, match=said):
