@@ -139,7 +139,7 @@ def _loaded(model: Any, arguments: dict[str, Any]) -> Iterator[BTransHF]:
         )
     modes = {module: module.training for module in model[0].modules()}
     try:
-        with hushed():  # the harness gives a tokenizer without a padding token one
+        with hushed((), arguments):  # the harness gives a tokenizer without a padding token one
             lm = BTransHF(model[0], tokenizer=copy.deepcopy(model[1]), **arguments)
             yield lm
             lm.runner.close()

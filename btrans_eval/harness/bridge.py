@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -174,7 +174,7 @@ def note_scoring(evaluator: Any) -> None:
             refuse_cached_requests()
         flags = given.get("gen_kwargs") or ""  # a dict, or name=value,name=value
         names = flags if isinstance(flags, dict) else re.findall(r"(\w+)\s*=", str(flags))
-        with hushed(names) if is_ours else nullcontext():
+        with hushed(names, _model_arguments(given)) if is_ours else nullcontext():
             results = simple(*args, **kwargs)
         taken = results and results.pop(_SCORES, None)
         if taken:
@@ -208,6 +208,13 @@ def note_scoring(evaluator: Any) -> None:
 
     evaluator.simple_evaluate, evaluator.evaluate = simple_evaluate, evaluate
     evaluator.get_git_commit_hash = _only_in_a_repository(evaluator.get_git_commit_hash)
+
+
+def _model_arguments(given: Mapping[str, Any]) -> list[str]:
+    """Names of the model arguments that ``simple_evaluate`` was given."""
+    flags = given.get("model_args") or {}  # text names no loaded model
+    named = [name for name in ("device",) if given.get(name) is not None]
+    return [*named, *(flags if isinstance(flags, dict) else ())]
 
 
 def _only_in_a_repository(commit: Callable[[], str | None]) -> Callable[[], str | None]:

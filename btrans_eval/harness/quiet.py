@@ -10,12 +10,21 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+from btrans_eval.config import OWN_ARGUMENTS
+
 _OF_SAMPLING = {"temperature", "top_p", "top_k", "min_p", "typical_p"}
+_LOADED = "lm_eval.models.huggingface"
+# HFLM's arguments that count also where its model is given loaded; the others it passes over
+_OF_LOADED = {
+    "pretrained", "backend", "tokenizer", "truncation", "logits_cache", "max_length",
+    "softmax_dtype", "mixed_precision_dtype", "batch_size", "max_batch_size", "add_bos_token",
+    "prefix_token_id", "think_end_token", "enable_thinking", "chat_template_args",
+}  # fmt: skip
 _NOT_ACTIONABLE = {
     # of every task whose rows a function makes, whether or not it takes arguments
     "lm_eval.api.task": r"\S+: Custom kwargs can be passed to `--metadata`",
     # of a model that is given loaded, which is what was asked for
-    "lm_eval.models.huggingface": r"`pretrained` model kwarg is not of type `str`",
+    _LOADED: r"`pretrained` model kwarg is not of type `str`",
     # of flags of sampling that a task file or a checkpoint sets, where tokens are greedy
     "transformers.generation.configuration_utils": (
         r"The following generation flags are not valid and may be ignored: \[(?P<flags>[^]]*)\]"
@@ -37,14 +46,21 @@ class _Known(logging.Filter):
 
 
 @contextmanager
-def hushed(given: Collection[str] = ()) -> Iterator[None]:
+def hushed(
+    given: Collection[str] = (), model_arguments: Collection[str] = ()
+) -> Iterator[None]:
     """Within the block, messages that nobody can act on are not shown.
 
     Args:
         given: names of the generation arguments that the user gave; what is said of them is shown.
+        model_arguments: names of the model arguments that the user gave; that a loaded model
+            passes arguments over is shown where one of these would be.
     """
+    is_passed_over = not {*_OF_LOADED, *OWN_ARGUMENTS}.issuperset(model_arguments)
     with ExitStack() as stack:
         for name, pattern in _NOT_ACTIONABLE.items():
+            if name == _LOADED and is_passed_over:
+                continue
             logger, known = logging.getLogger(name), _Known(pattern, given)
             logger.addFilter(known)
             stack.callback(logger.removeFilter, known)

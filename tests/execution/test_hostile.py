@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
+import select
 import time
-from pathlib import Path
 
 import pytest
 from sandboxed import executor
 
-from btrans_eval.execution.sandbox import Sandbox
-from btrans_eval.execution.trial import Program
+from btrans_eval.execution.sandbox import NONE, Sandbox
+from btrans_eval.execution.trial import Program, _Side, attempt
 
 TESTS = """
 def check(candidate):
@@ -228,38 +228,54 @@ def test_a_loop_is_out_of_time_where_its_end_is_seen_late(monkeypatch):
     assert kind("while True: pass", cpu_seconds=1) == "timed out"
 
 
-def alive(mark: str) -> list[int]:
-    """Processes whose command holds a mark."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
+# each leaves something behind that beats on a pipe as long as it lives
+LEFT = {
+    "daemon": "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: beat()\n    os._exit(0)",
+    # its process would end with the tests, if it were not for this
+    "thread": "import threading\nleft = threading.Thread(target=beat)\nleft.start()\n"
+              "def stay(code):\n    left.join()\n    os.kill(os.getpid(), 9)\nos._exit = stay",
+    "subprocess": "import subprocess\nsubprocess.Popen([sys.executable, '-S', '-c', CODE], pass_fds=[FILE],\n"
+                  "                 start_new_session=True)",
+}  # fmt: skip
+BEATS = """
+import fcntl, termios, time
+CODE = "import os, time\\nwhile True:\\n    os.write({0}, b'x')\\n    time.sleep(0.02)\\n"
+FILE = {0}
+def beat():
+    exec(CODE)
+"""
+LIVES = "while not any(fcntl.ioctl(FILE, termios.FIONREAD, bytes(4))): time.sleep(0.01)\n"
+
+
+def lives(heard: int, seconds: float) -> bool:
+    """Whether anything holds the other end of a pipe after so many seconds, or before they end."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if select.select([heard], [], [], 0.05)[0] and not os.read(heard, 1 << 16):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("is_ended", [True, False], ids=["ended", "control"])
+@pytest.mark.parametrize("body", LEFT.values(), ids=LEFT.keys())
+def test_nothing_lives_on(body, is_ended, monkeypatch):
+    """The control: with no sandbox, and nothing killed, it does."""
+    runs = executor()
+    box, limits = (runs.sandbox if is_ended else Sandbox(NONE)), runs.limits
+    if not is_ended:
+        limits = limits._replace(processes=4096)  # it counts the user's others
+        monkeypatch.setattr(_Side, "end", lambda self: None)
+    heard, says = os.pipe()
+    source = BEATS.format(says) + within(f"{body}\n{LIVES}")
+    one = Program(source, "assert square(2) == 4", ("square",))
+    try:
         try:
-            if mark.encode() in each.read_bytes():
-                found.append(int(each.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-@pytest.mark.parametrize(
-    "body, expected",
-    [
-        ("if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: LEFT\n    os._exit(0)", "failed"),
-        ("import threading\nthreading.Thread(target=lambda: [time.sleep(1) for _ in range(99)]).start()",
-         "failed"),
-        ("import subprocess\nsubprocess.Popen([sys.executable, '-c', CODE], start_new_session=True)",
-         "failed"),
-    ],
-    ids=["daemon", "thread", "subprocess"],
-)  # fmt: skip
-def test_nothing_lives_on(body, expected):
-    mark = f"mark{os.getpid()}x{time.monotonic_ns()}"
-    code = f"import time; time.sleep(99) # {mark}"
-    body = body.replace("LEFT", "os.execv(sys.executable, [sys.executable, '-c', CODE])")
-    assert kind(f"import time\nCODE = {code!r}\n" + within(body)) == expected
-    until = time.monotonic() + 5
-    while alive(mark) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert alive(mark) == []
+            assert attempt(one, box, limits, handed=[says]).kind == "failed"
+        finally:
+            os.close(says)
+        assert lives(heard, 5.0 if is_ended else 1.0) is not is_ended
+    finally:
+        os.close(heard)  # what lives on ends at its next beat
 
 
 def test_memory_of_many_processes_is_counted_together():
