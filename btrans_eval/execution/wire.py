@@ -32,7 +32,7 @@ def encode(value: Any, keep: Callable[[Any], int]) -> Any:
 
     Raises:
         RecursionError: if it contains itself, or is nested too deeply.
-        TypeError: by ``keep`` where there are no handles.
+        BaseException: what ``keep`` raises.
     """
     if value is None or value is True or value is False:
         return value

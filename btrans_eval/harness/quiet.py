@@ -46,9 +46,7 @@ class _Known(logging.Filter):
 
 
 @contextmanager
-def hushed(
-    given: Collection[str] = (), model_arguments: Collection[str] = ()
-) -> Iterator[None]:
+def hushed(given: Collection[str] = (), model_arguments: Collection[str] = ()) -> Iterator[None]:
     """Within the block, messages that nobody can act on are not shown.
 
     Args:

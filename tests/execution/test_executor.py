@@ -241,12 +241,15 @@ def test_a_sandbox_with_user_namespaces_is_refused(monkeypatch, found, said):
     assert told is None if said is None else said in str(told)
 
 
-@pytest.mark.parametrize("is_ci, ends", [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+@pytest.mark.parametrize(
+    "is_ci, ends", [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
 def test_without_a_sandbox_tests_skip_but_fail_in_ci(monkeypatch, is_ci, ends):
     monkeypatch.setattr(sandboxed, "_proven", lambda: "no namespaces")
     monkeypatch.setenv("CI", is_ci)
-    with pytest.raises(ends, match="no namespaces"):
+    with pytest.raises((pytest.fail.Exception, pytest.skip.Exception), match="no namesp") as ended:
         sandboxed.executor()
+    assert ended.type is ends
 
 
 def test_tests_never_run_hostile_programs_unprotected(monkeypatch):

@@ -3,6 +3,8 @@
 # ruff: noqa: E501  # programs, as they are
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import evaluate
 import lm_eval
 import pytest
@@ -12,6 +14,7 @@ from lm_eval.tasks import TaskManager
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness.code_tasks import CodeEval, code_eval_replaced
+from btrans_eval.harness.executing import runs_programs
 from btrans_eval.harness.view import View
 from btrans_eval.harness.views import view_tasks
 
@@ -107,6 +110,16 @@ def test_a_question_whose_programs_cannot_be_had_is_a_failure_of_its_own(tmp_pat
     assert used["programs:humaneval:create_test"] == {"passed": 2, "failed": 2}
     said = [each["filtered_resps"] for each in results["samples"]["humaneval"]]
     assert ["verdict" in str(each) for each in said] == [True, False, True]
+
+
+def test_programs_are_found_in_the_pipelines_of_either_harness():
+    """A task's own in lm_eval 0.4, its scorers' in 0.5."""
+    pipeline = SimpleNamespace(runs_programs=True, filters=[])
+    other = SimpleNamespace(filters=[SimpleNamespace(keywords={})])
+    assert runs_programs(SimpleNamespace(_filters=[other, pipeline]))
+    assert runs_programs(SimpleNamespace(_scorers=[SimpleNamespace(filter=pipeline)]))
+    for none in ({}, {"_filters": [other]}, {"_scorers": [SimpleNamespace(filter=other)]}):
+        assert not runs_programs(SimpleNamespace(**none))
 
 
 def test_a_view_is_refused_unless_confirmed(humaneval):

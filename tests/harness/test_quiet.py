@@ -82,7 +82,7 @@ def test_what_a_loaded_model_passes_over_is_told_where_it_was_given(
 
 
 def test_only_arguments_that_the_harness_reads_of_a_loaded_model_count_as_read():
-    """Of a model that is given loaded, HFLM reads these from its arguments; see its ``__init__``."""
+    """HFLM has no other argument that it reads of one; see its ``__init__``."""
     named = set(inspect.signature(HFLM.__init__).parameters)
     passed_over = {
         "self", "kwargs", "revision", "subfolder", "device", "dtype", "trust_remote_code",
@@ -109,7 +109,9 @@ def test_a_loaded_model_is_told_of_what_it_passes_over(tmp_path, caplog, by, mor
             task_manager=TaskManager(include_path=str(tmp_path), include_defaults=False),
             bootstrap_iters=0,
         )
-    assert bool([one for one in caplog.records if "is not of type" in one.getMessage()]) is bool(more)
+    assert bool([one for one in caplog.records if "is not of type" in one.getMessage()]) is bool(
+        more
+    )
 
 
 def test_git_says_nothing_where_there_is_no_repository(tmp_path, monkeypatch, capfd):
