@@ -11,8 +11,9 @@ from btrans_eval.leaderboards import refusals
 from btrans_eval.leaderboards.numbers import CALIBRATION, Number
 from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores import counted, uncertainty
+from btrans_eval.scores.folds import DRAWS
 
-_METHOD = "percentiles of 1,000 draws"
+_METHOD = f"percentiles of {DRAWS:,} draws"
 
 
 def calibration_of(
