@@ -34,7 +34,7 @@ def calibration_of(
     recorded = entry["confidence"]["figures"]["share"]
     votes = votes_of(questions)
     c, y = votes.share, votes.credit
-    deviation = float((y * (1 - c) ** 2 + (1 - y) * c**2).std(ddof=1)) if len(c) > 1 else None
+    deviation = float(uncertainty.squared_errors(c, y).std(ddof=1)) if len(c) > 1 else None
     found = {}
     for kind, value in {
         "brier": uncertainty.brier(c, y).score,

@@ -60,18 +60,20 @@ class _Arm:
     temperatures: list[float] | None = None
 
 
-def examine(population: ChoiceRun, stock: ChoiceRun | None) -> dict[str, Any]:
+def examine(
+    population: ChoiceRun, stock: ChoiceRun | None, kept: Mapping[str, Kept]
+) -> dict[str, Any]:
     """All figures of a run's multiple-choice tasks; see docs/uncertainty.md for the document.
 
-    Raises:
-        UserError: if the runs were not asked the same, or no question of a task can be used.
+    Args:
+        kept: of `kept_of` the same runs.
     """
     found: dict[str, Any] = {
         "population": _facts(population),
         "stock": None if stock is None else _facts(stock),
         "draws": DRAWS,
     }
-    found["tasks"] = [_task(name, kept) for name, kept in kept_of(population, stock).items()]
+    found["tasks"] = [_task(name, of_task) for name, of_task in kept.items()]
     return found
 
 
@@ -80,7 +82,11 @@ def _facts(run: ChoiceRun) -> dict[str, Any]:
 
 
 def kept_of(population: ChoiceRun, stock: ChoiceRun | None = None) -> dict[str, Kept]:
-    """The questions of each task; UserError as `examine`."""
+    """The questions of each task that can be used.
+
+    Raises:
+        UserError: if the runs were not asked the same, or no question of a task can be used.
+    """
     if stock is None:
         return {name: _kept(name, asked, None) for name, asked in population.tasks.items()}
     if missing := [each for each in population.tasks if each not in stock.tasks]:

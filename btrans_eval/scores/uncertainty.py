@@ -77,6 +77,13 @@ def brier(confidences: ArrayLike, credits: ArrayLike) -> Brier:
     return Brier(float(calibration[0] + refinement[0]), float(calibration[0]), float(refinement[0]))
 
 
+def squared_errors(confidences: ArrayLike, credits: ArrayLike) -> Floats:
+    """What each question adds to `brier`, which is their mean; same shapes and errors."""
+    c, y = _checked(confidences, credits)
+    found: Floats = y * (1 - c) ** 2 + (1 - y) * c**2
+    return found
+
+
 def expected_calibration_error(
     confidences: ArrayLike, credits: ArrayLike, bins: int | None = None
 ) -> float:

@@ -15,7 +15,7 @@ import yaml
 from lm_eval.__main__ import cli_evaluate
 
 from btrans_eval.cli import main
-from btrans_eval.compare.doubt import examine
+from btrans_eval.compare.doubt import examine, kept_of
 from btrans_eval.results.likelihoods import load_population, load_single
 from btrans_eval.scores.choices import choices, figures, measured
 from btrans_eval.scores.doubt import doubt, summary
@@ -146,7 +146,8 @@ def test_the_same_draws_are_taken_for_both(tmp_path):
         row["filtered_resps"] = [[str(each), "False"] for each in tables[q][0]]
 
     write_run(tmp_path / "population", 4, seed=1, change=repeat)
-    found = examine(load_population(tmp_path / "population"), load_single(tmp_path / "stock"))
+    runs = load_population(tmp_path / "population"), load_single(tmp_path / "stock")
+    found = examine(*runs, kept_of(*runs))
     (task,) = found["tasks"]
     pairs = [each for each in task["differences"] if (each["a"], each["b"]) == WITH_STOCK]
     assert {each["figure"] for each in pairs} >= {"nll", "brier", "auroc_entropy"}
