@@ -95,7 +95,7 @@ def sampling(rows: int, pairs: int) -> None:
         question.args[1].update(do_sample=True, temperature=0.8)
 
     def of_transformers() -> object:
-        own, adapter.RowByRow = adapter.RowByRow, lambda padding, streams: None
+        own, adapter.RowByRow = adapter.RowByRow, lambda *_: None
         try:
             return lm.generate_until(questions, disable_tqdm=True)
         finally:

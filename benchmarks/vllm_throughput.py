@@ -115,7 +115,8 @@ def main() -> None:
             if name == "stock":  # what it has read before is no part of the comparison
                 lm.model.reset_prefix_cache()
             rates[name].append(count / seconds(lm, asked))
-        print(f"turn {turn + 1}: { ({name: round(each[-1]) for name, each in rates.items()}) }")
+        said = {name: round(each[-1]) for name, each in rates.items()}
+        print(f"turn {turn + 1}: {said}", flush=True)
     print(
         f"{len(rows)} prompts x {given.members}, {given.tokens} tokens, {given.dtype}, "
         f"{given.max_num_seqs} rows at once, {given.pairs} turns; tokens/s: "

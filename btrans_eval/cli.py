@@ -12,8 +12,8 @@ from btrans_eval.errors import UserError
 
 USAGE = """btrans-eval COMMAND ...
 
-  run [--repeats K] [--encoder NAME] [--store FILE [--shard I/N | --from_store]]
-      [every flag of lm_eval run]
+  run [--repeats K] [--encoder NAME] [--partition NAME]
+      [--store FILE [--shard I/N | --from_store]] [every flag of lm_eval run]
         lm_eval run; with --repeats every generative task becomes a population task
   compare --tasks NAMES --model_args ARGS --repeats K --output_path OUT [...]
   compare FILE.yaml --output_path OUT
@@ -71,18 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> None:
     """``lm_eval run`` in this process; with --repeats every generative task gives K responses."""
-    parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
-    parser.add_argument("--repeats", type=int, metavar="K")
-    parser.add_argument("--encoder", metavar="NAME")
-    parser.add_argument("--store", metavar="FILE")
-    parser.add_argument("--shard", metavar="I/N")
-    parser.add_argument("--from_store", action="store_true", default=None)
-    own, others = parser.parse_known_args(arguments)
+    own, others = _run_parser().parse_known_args(arguments)
     from btrans_eval.harness.launch import lm_eval_run
 
     named = {"store": own.store, "shard": own.shard, "from_store": own.from_store}
     model_arguments = {name: value for name, value in named.items() if value is not None}
-    lm_eval_run(others, repeats=own.repeats, encoder=own.encoder, arguments=model_arguments)
+    lm_eval_run(others, own.repeats, own.encoder, own.partition, model_arguments)
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -115,10 +109,7 @@ def fit(arguments: Sequence[str]) -> None:
 
 def report(arguments: Sequence[str]) -> None:
     """Write the report of a comparison."""
-    parser = argparse.ArgumentParser(prog="btrans-eval report")
-    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
-    parser.add_argument("--encoder", default="default", help="sentence encoder for the PCA")
-    given = parser.parse_args(arguments)
+    given = _report_parser().parse_args(arguments)
     from btrans_eval.report.report import write
 
     print(f"report: {write(Path(given.folder), given.encoder)}")
@@ -126,19 +117,7 @@ def report(arguments: Sequence[str]) -> None:
 
 def abstain(arguments: Sequence[str]) -> None:
     """Tell which questions a population would leave unanswered."""
-    parser = argparse.ArgumentParser(prog="btrans-eval abstain")
-    parser.add_argument(
-        "folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written"
-    )
-    parser.add_argument("--coverage", type=float, default=0.8, help="share to answer (0.8)")
-    parser.add_argument(
-        "--by",
-        help="share, of_valid or certainty (share); of a run of multiple choice entropy, epistemic "
-        "or probability (entropy)",
-    )
-    parser.add_argument("--arm", metavar="NAME", help="of the comparison (all that vote)")
-    parser.add_argument("--output", metavar="FILE", help="default: standard output")
-    given = parser.parse_args(arguments)
+    given = _abstain_parser().parse_args(arguments)
     from btrans_eval.report.abstain import lines
 
     text = "\n".join(lines(Path(given.folder), given.coverage, given.by, given.arm)) + "\n"
@@ -153,15 +132,7 @@ def abstain(arguments: Sequence[str]) -> None:
 
 def doubt(arguments: Sequence[str]) -> None:
     """Tell how sure members are of multiple choice."""
-    parser = argparse.ArgumentParser(prog="btrans-eval doubt")
-    parser.add_argument(
-        "run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples"
-    )
-    parser.add_argument(
-        "--against", metavar="STOCK_RUN", help="the same tasks by the model without noise"
-    )
-    parser.add_argument("--output", metavar="FOLDER", help="for doubt.json and pictures")
-    given = parser.parse_args(arguments)
+    given = _doubt_parser().parse_args(arguments)
     from btrans_eval.report.doubt import write
 
     print(write(given.run, given.against, given.output))
@@ -169,14 +140,10 @@ def doubt(arguments: Sequence[str]) -> None:
 
 def export(arguments: Sequence[str]) -> None:
     """Write result files for leaderboards; nothing is sent anywhere."""
-    from btrans_eval.leaderboards import FORMATS, add_arguments, options_from
     from btrans_eval.leaderboards import export as write
+    from btrans_eval.leaderboards import options_from
 
-    parser = argparse.ArgumentParser(prog="btrans-eval export")
-    parser.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
-    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
-    add_arguments(parser)
-    given = parser.parse_args(arguments)
+    given = _export_parser().parse_args(arguments)
     options = options_from(given)
     for path in write(given.format, Path(given.folder), options):
         print(path)
@@ -187,19 +154,7 @@ def store(arguments: Sequence[str]) -> None:
     if arguments[:1] == ["merge"]:
         merge(arguments[1:])
         return
-    parser = argparse.ArgumentParser(prog="btrans-eval store")
-    parser.add_argument("file", metavar="FILE")
-    actions = parser.add_subparsers(dest="action")
-    actions.add_parser("list", help="what it holds (the default)")
-    export = actions.add_parser("export", help="every response as one JSON line")
-    export.add_argument("--output", metavar="FILE", help="a new file; default: standard output")
-    remove = actions.add_parser("remove", help="drop responses and loglikelihoods")
-    which = remove.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="as listed")
-    which.add_argument("--older-than", metavar="DAYS", type=float)
-    repair = actions.add_parser("repair", help="copy what is intact of a damaged store")
-    repair.add_argument("new", metavar="NEW", help="a new file")
-    given = parser.parse_args(arguments)
+    given = _store_parser().parse_args(arguments)
     from btrans_eval.store import command
 
     if given.action == "export":
@@ -214,13 +169,103 @@ def store(arguments: Sequence[str]) -> None:
 
 def merge(arguments: Sequence[str]) -> None:
     """Join stores of responses."""
-    parser = argparse.ArgumentParser(prog="btrans-eval store merge")
-    parser.add_argument("into", metavar="INTO", help="a store; made where there is none")
-    parser.add_argument("sources", metavar="FROM", nargs="*", help="stores to copy from")
-    given = parser.parse_args(arguments)
+    given = _merge_parser().parse_args(arguments)
     from btrans_eval.store.merge import merge as join
 
     join(given.into, given.sources)
+
+
+def parsers() -> list[argparse.ArgumentParser]:
+    """What reads the arguments of each command, in the order of the usage."""
+    from btrans_eval.calibration import command as calibration
+    from btrans_eval.calibration import fit_command
+    from btrans_eval.compare import command as comparison
+    from btrans_eval.training import command as training
+
+    return [
+        _run_parser(), comparison.make_parser(), training.make_parser(), calibration.make_parser(),
+        fit_command.make_parser(), _report_parser(), _abstain_parser(), _doubt_parser(),
+        _export_parser(), _store_parser(), _merge_parser(),
+    ]  # fmt: skip
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
+    add = parser.add_argument
+    add("--repeats", type=int, metavar="K", help="view every generative task with K responses")
+    add("--encoder", metavar="NAME", help="sentence encoder, or default: diversity of embeddings")
+    add("--partition", metavar="NAME", help="novelty-bench: how many responses differ in meaning")
+    add("--store", metavar="FILE", help="the model argument store=")
+    add("--shard", metavar="I/N", help="the model argument shard=")
+    add("--from_store", action="store_true", default=None, help="the model argument from_store=")
+    return parser
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval report", description=report.__doc__)
+    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    parser.add_argument(
+        "--encoder", metavar="NAME", default="default",
+        help="sentence encoder for the picture of embeddings (default)",
+    )  # fmt: skip
+    return parser
+
+
+def _abstain_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval abstain", description=abstain.__doc__)
+    add = parser.add_argument
+    add("folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written")
+    add("--coverage", type=float, default=0.8, metavar="SHARE", help="share to answer (0.8)")
+    add("--by", metavar="WHAT",
+        help="share, of_valid or certainty (share); of a run of multiple choice entropy, "
+             "epistemic or probability (entropy)")  # fmt: skip
+    add("--arm", metavar="NAME", help="of the comparison (all that vote)")
+    add("--output", metavar="FILE", help="default: standard output")
+    return parser
+
+
+def _doubt_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval doubt", description=doubt.__doc__)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples")
+    add("--against", metavar="STOCK_RUN", help="the same tasks by the model without noise")
+    add("--output", metavar="FOLDER", help="for doubt.json and pictures")
+    return parser
+
+
+def _export_parser() -> argparse.ArgumentParser:
+    from btrans_eval.leaderboards import FORMATS, add_arguments
+
+    parser = argparse.ArgumentParser(prog="btrans-eval export", description=export.__doc__)
+    parser.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
+    parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
+    add_arguments(parser)
+    return parser
+
+
+def _store_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="btrans-eval store", description="List, export, prune or repair a store of responses."
+    )
+    parser.add_argument("file", metavar="FILE", help="the store")
+    actions = parser.add_subparsers(dest="action", help="what to do (list)")
+    actions.add_parser("list", help="what it holds (the default)")
+    export = actions.add_parser("export", help="every response as one JSON line")
+    export.add_argument("--output", metavar="FILE", help="a new file; default: standard output")
+    remove = actions.add_parser("remove", help="drop responses and loglikelihoods")
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="NAME", help="as listed")
+    which.add_argument("--older-than", metavar="DAYS", type=float, help="made before so many days")
+    repair = actions.add_parser("repair", help="copy what is intact of a damaged store")
+    repair.add_argument("new", metavar="NEW", help="a new file")
+    return parser
+
+
+def _merge_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="btrans-eval store merge", description=merge.__doc__)
+    parser.add_argument("into", metavar="INTO", help="a store; made where there is none")
+    parser.add_argument("sources", metavar="FROM", nargs="*", help="stores to copy from")
+    return parser
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from btrans_eval.errors import UserError
 
@@ -37,43 +34,56 @@ class PopulationConfig:
     """
 
     sigma: float | str | None = None
-    """Standard deviation of the noise, at least 0; ``auto``, which is what None stands for: found
-    from ``kl``. Not given with a prior of a file, which has its own."""
+    """Standard deviation of the noise, at least 0; ``auto``: found from ``kl``. Not given: auto,
+    and demo.SIGMA for the demo model; with a prior of a file, which has its own, leave it out."""
     kl: float | None = None
-    """Of sigma=auto: KL(model || member) in nats per token, above 0; None: DEFAULT_KL."""
+    """Of sigma=auto: how far a member is from the model, KL(model ‖ member) in nats per token,
+    above 0. Not given: DEFAULT_KL."""
     members: int | None = None
-    """Number of members K, at least 1; None: the task's repeats, or 8 where it has none."""
+    """Number of members K, at least 1. Not given: the task's ``repeats``, or DEFAULT_MEMBERS where
+    it has none."""
     mu: float = 0.0
-    """Mean of the noise."""
+    """Mean of the noise, never scaled; must be 0 with sigma=auto."""
     prior: str = "isotropic"
-    """One of PRIORS: the same sigma in every layer, scaled by the layer's gain, or such that every
-    layer alone has the same KL; or a .safetensors file of mu and sigma."""
+    """One of PRIORS: the same sigma in every layer (the paper), sigma times the root mean square of
+    the layer's gain, or such that every layer alone has the same KL. Or a ``.safetensors`` file
+    of mu and sigma for each layer and dimension, as ``Population.save`` writes it."""
     noise: str = "sequence"
     """One of NOISES: one draw for a whole sequence, or a new one at every token."""
     noise_from: str = "prompt"
-    """One of NOISE_STARTS: noise at every token, or from the prompt's last token on."""
+    """One of NOISE_STARTS: noise at every token, or from the last token of the prompt (or context)
+    on."""
     norms: str = "all"
-    """Which layers: all, residual, or a regular expression on their names."""
+    """Which layers carry noise: ``all``; ``residual``, those as wide as the hidden state, so no
+    query and key norms; or a regular expression on layer names (on the command line without
+    commas)."""
     seed: int = 0
-    """Seed of the population, at least 0."""
+    """Seed of the population, a whole number of at least 0."""
     batching: str = "refill"
-    """One of BATCHINGS: a finished row's place goes to the next prompt, or a batch ends as one."""
+    """One of BATCHINGS: a finished row's place goes to the next prompt, or a batch ends with its
+    longest row."""
     scheduling: str | None = None
-    """Of ``btrans-vllm``, one of SCHEDULINGS: whether members share batches or answer one after
-    another; None: mixed, where a trial at the start shows that it works."""
+    """Of ``btrans-vllm``, one of SCHEDULINGS: rows of different members share vLLM's batches, or
+    one member answers after another. Not given: mixed, where a trial at the start shows that it
+    works."""
     aggregate: str = "vote"
-    """One of AGGREGATES: how one response is chosen where a task asks for one."""
+    """One of AGGREGATES. Where a task asks for one response, it gets the one that won the vote, or
+    member 0's."""
     stop: str | float = "none"
     """One of STOPS, or a probability above 1/2: when a vote over one response asks no more members.
-    ``exact``: once the rest cannot change what is returned; else as answers.stopping says."""
+    ``none``: never, and what ``exact`` would have saved is said. ``exact``: once the rest can
+    change nothing. A probability, such as 0.95: once the leader is likely to stay ahead, which
+    may change answers (arXiv 2305.11860)."""
     extractor: str | None = None
-    """One of EXTRACTORS to vote on; None: by the gold answer's kind."""
+    """What is voted on, one of EXTRACTORS. Not given: by the form of the gold answer."""
     responses: str | None = None
-    """JSON-lines file that every member's response is written to."""
+    """JSON-lines file that every member's response is written to; must not exist. Not given: beside
+    the harness's samples, where these are logged."""
     store: str | None = None
-    """SQLite file that responses are kept in, and taken from where they are there."""
+    """SQLite file that responses are kept in as they are generated, and taken from where they are
+    there."""
     shard: str | None = None
-    """i/n: only part i of n of the responses is generated, into the store, and nothing scored, nor
+    """i/n: only part i of n of the responses is generated, into the store; nothing is scored, nor
     written to ``responses``."""
     from_store: bool = False
     """Whether every response comes from ``store``; then the model's weights are not loaded."""
@@ -165,24 +175,6 @@ def split_arguments(
     """Model arguments as (our own, everybody else's)."""
     own = {name: value for name, value in arguments.items() if name in OWN_ARGUMENTS}
     return own, {name: value for name, value in arguments.items() if name not in own}
-
-
-def read_entries(path: Path, command: str, wanted: str) -> dict[str, Any]:
-    """The entries of a YAML file that a command takes.
-
-    Args:
-        wanted: what it must hold, for messages.
-
-    Raises:
-        UserError: if it cannot be read, or holds no entries.
-    """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{command}: {path} cannot be read ({error})") from None
-    if not isinstance(given, dict):
-        raise UserError(f"{command}: {path} must hold {wanted}")
-    return given
 
 
 def refuse_misspelled(

@@ -19,6 +19,9 @@ class JudgedResponse:
         scores: by metric, what the task gives this response alone; empty where nothing scores.
         tokens: generated tokens, where the engine counted.
         truncated: whether the limit cut it, where the engine knows.
+        mean_logprob: of its tokens under the member's own distribution, nats, where it is known
+            (`harness.response`).
+        verdict: what became of it where it is a program that was run, in a few words.
     """
 
     text: str
@@ -27,6 +30,8 @@ class JudgedResponse:
     scores: Mapping[str, float] = field(default_factory=dict)
     tokens: int | None = None
     truncated: bool | None = None
+    mean_logprob: float | None = None
+    verdict: str | None = None
 
     def sample(self) -> str:
         """What the harness logs of it, beside the text: one JSON object."""
@@ -36,7 +41,8 @@ class JudgedResponse:
             "scores": dict(self.scores),
             "tokens": self.tokens,
             "truncated": self.truncated,
-        }
+            "mean_logprob": self.mean_logprob,
+        } | ({} if self.verdict is None else {"verdict": self.verdict})
         return json.dumps(item, ensure_ascii=False)
 
     def of_member(self, member: int, sample: int) -> dict[str, Any]:
@@ -48,6 +54,7 @@ class JudgedResponse:
             "answer": self.answer,
             "tokens": self.tokens,
             "truncated": self.truncated,
+            "mean_logprob": self.mean_logprob,
         }
 
 
@@ -60,5 +67,12 @@ def from_sample(text: str, item: str) -> JudgedResponse | None:
     if not isinstance(found, dict) or not {"answer", "scores"} <= set(found):
         return None
     return JudgedResponse(
-        text, found["answer"], found["class"], found["scores"], found["tokens"], found["truncated"]
+        text,
+        found["answer"],
+        found["class"],
+        found["scores"],
+        found["tokens"],
+        found["truncated"],
+        found.get("mean_logprob"),  # what was logged before there was one has none
+        found.get("verdict"),
     )

@@ -77,7 +77,8 @@ def write_run(
 def _row(
     task: str, q: int, calls: int, sigma: float, sampled: bool, texts: Sequence[str]
 ) -> dict[str, Any]:
-    draw = random.Random(f"{task} {q} {sigma} {sampled}")
+    draw_name = f"{task} {q} {sigma} {sampled}"
+    draw = random.Random(draw_name)
     scored = task != "stories"
     said, filtered = [], []
     for r in range(calls):
@@ -93,6 +94,7 @@ def _row(
             "scores": {"score": right} if scored else {},
             "tokens": 7,
             "truncated": bool(invalid),
+            "mean_logprob": round(-random.Random(f"{draw_name} {r}").random(), 6),
         }
         filtered.append(json.dumps(one))
     columns = {"mean_tokens": 7.0, "mean_words": 5.0, "truncated_rate": draw.random() / 4}

@@ -30,7 +30,21 @@ def _shown(text: str) -> str | None:
 
 
 def extract(text: str, kind: str) -> str | None:
-    """The answer of that kind in the text, None where it states none."""
+    """The answer of that kind in the text, None where it states none.
+
+    Args:
+        text: a response.
+        kind: letter, integer, number, latex or text (the whole text, normalized).
+
+    Raises:
+        UserError: on another kind.
+
+    Example:
+        >>> extract("3 + 4 = 7, so the answer is 7.", "integer")
+        '7'
+        >>> print(extract("I cannot tell.", "integer"))
+        None
+    """
     functions = extract_letter, extract_integer, extract_number, extract_latex, _shown
     extractors: dict[str, Callable[[str], str | None]] = dict(
         zip(EXTRACTORS, functions, strict=True)

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print two tables, and write ``calibration.json`` and the pictures."""
-    given = parse(_parser(), arguments)
+    given = parse(make_parser(), arguments)
     budgets = _budgets(given.kl)
     own, others = split_arguments({**loading(given), **parse_pairs("model_args", given.model_args)})
     for name in own:
@@ -182,7 +182,8 @@ def _number(text: str) -> Any:
         return text
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="btrans-eval calibrate", description=__doc__, allow_abbrev=False
     )

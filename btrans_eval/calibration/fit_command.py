@@ -27,7 +27,7 @@ _NOISE = ("sigma", "kl", "prior", "norms", "seed")
 
 def main(arguments: Sequence[str]) -> None:
     """Fit, measure on text that was held out, and write the file that ``prior=`` takes."""
-    given = parse(_parser(), arguments)
+    given = parse(make_parser(), arguments)
     asked = {name: getattr(given, name) for name in Fitting.__dataclass_fields__}
     fitting = Fitting(**{name: value for name, value in asked.items() if value is not None})
     if (given.text is None) == (given.task is None):
@@ -117,7 +117,8 @@ def table(found: dict[str, HeldOut]) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="btrans-eval fit", description=__doc__, allow_abbrev=False
     )

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from btrans_eval import __version__
-from btrans_eval.compare import confidence, selection
+from btrans_eval.compare import confidence, selection, similarity, weighted
 from btrans_eval.compare.columns import are_shares, arm_on_task, have_votes, table_of
 from btrans_eval.compare.join import Arm, JoinedTask
 from btrans_eval.compare.pairs import ordered, pairs_of
@@ -89,6 +89,8 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
     }
     for name, found in voted.items():
         on_task[name]["confidence"] = confidence.of_arm(found)
+        if (plain := values[name].get(f"maj@{calls[name]}")) is not None:
+            on_task[name]["weighted_vote"] = weighted.of_arm(task.arms[name], plain)
     for arm in arms:
         if arm.name in voted and arm.has_members:
             chosen = selection.of_arm(task.documents, task.arms[arm.name])
@@ -115,6 +117,7 @@ def _task(task: JoinedTask, arms: Sequence[Arm]) -> dict[str, Any]:
             if a.name in voted and b.name in voted and calls[a.name] == calls[b.name]
             for difference in confidence.of_pair(voted[a.name], voted[b.name])
         ],
+        **similarity.of_task(task, arms),
     }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
     Returns:
         the folder of each arm, by name.
     """
-    begin(str(store))
+    begin(str(store), {name for task in plan.tasks for name in task.gen_kwargs})
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=plan.include_path)

@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 
 from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores import intervals, stats
+from btrans_eval.scores.quarters import QUARTERS
 from btrans_eval.scores.summary import question_columns
 
 Floats = NDArray[np.float64]
 
 RECORDED = (
     "cosine_distance", "vendi", "distinct_1", "distinct_2", "mean_words", "mean_tokens",
-    "truncated_rate",
+    "truncated_rate", "similarity", "distinct_k", "utility_k", "meaning_entropy", "repetition",
+    *(f"{name}_q{place}" for name in ("repetition", "distinct_1", "distinct_2")
+      for place in range(1, QUARTERS + 1)),
 )  # fmt: skip
 SHARES = (
     "pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance", "distinct_1",
-    "distinct_2", "vote_share", "vote_brier",
+    "distinct_2", "vote_share", "vote_brier", "repetition",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from btrans_eval.compare.analysis import compare
-from btrans_eval.compare.join import as_arm, join
+from btrans_eval.compare.join import Arm, JoinedTask, as_arm, join
 from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, read
 from btrans_eval.errors import UserError
 from btrans_eval.harness.flags import add_loading, loading, parse
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
         UserError: on a user's mistake.
         SystemExit: with code 3 if questions could not be scored, when all is written.
     """
-    given = parse(_parser(), arguments)
+    given = parse(make_parser(), arguments)
     folder = Path(given.output_path)
     paths = [Path(path) for path in given.inputs]
     if paths:
@@ -63,8 +63,20 @@ def main(arguments: Sequence[str], report: Callable[[Path], None]) -> None:
 def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str, Any]:
     """Compare runs by name and write ``folder/comparison.json``; prints what was found."""
     arms = [as_arm(load(path, name)) for name, path in runs.items()]
-    tasks = join(arms, insist)
-    found = compare(arms, tasks, insisted=insist and any(task.warnings for task in tasks))
+    found = compared(arms, join(arms, insist), insist)
+    save(found, folder)
+    for task in found["tasks"]:
+        print(f"{task['name']}: {task['sentence']}")
+    return found
+
+
+def compared(arms: Sequence[Arm], tasks: Sequence[JoinedTask], insist: bool) -> dict[str, Any]:
+    """The comparison of joined arms, as docs/comparison.md describes it."""
+    return compare(arms, tasks, insisted=insist and any(task.warnings for task in tasks))
+
+
+def save(found: dict[str, Any], folder: Path) -> None:
+    """Write ``folder/comparison.json``; arms within the folder by their place in it."""
     for arm in found["arms"]:
         path = Path(arm["folder"]).resolve()
         if path.is_relative_to(folder.resolve()):  # so that the folder can be moved
@@ -74,9 +86,6 @@ def write(runs: dict[str, Path], folder: Path, insist: bool = False) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
-    for task in found["tasks"]:
-        print(f"{task['name']}: {task['sentence']}")
-    return found
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:
@@ -134,7 +143,7 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 def _refuse_ignored(arguments: Sequence[str]) -> None:
     """Refuse flags that a YAML file or finished runs have their own values of."""
-    parser = _parser()
+    parser = make_parser()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args(["--output_path", "-"]))))
     given = vars(parse(parser, arguments))
     for name, value in given.items():
@@ -154,7 +163,8 @@ def _numbers(name: str, text: str) -> list[int]:
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="btrans-eval compare", description=__doc__, allow_abbrev=False
     )
@@ -175,12 +185,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--gen_kwargs", nargs="+", metavar="ARGS", help="for all arms, for example max_gen_toks=256"
     )
-    add("--batch_size", default="8", metavar="N")
+    add("--batch_size", default="8", metavar="N", help="rows at once, or auto (8)")
     add_loading(parser)
-    add("--num_fewshot", type=int, metavar="N")
-    add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME")
-    add("--fewshot_as_multiturn", action="store_true")
-    add("--system_instruction", metavar="TEXT")
+    add("--num_fewshot", type=int, metavar="N", help="examples before each question")
+    add("--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME",
+        help="ask in the model's chat format, or in the one named")  # fmt: skip
+    add("--fewshot_as_multiturn", action="store_true", help="examples as turns of the chat")
+    add("--system_instruction", metavar="TEXT", help="before every prompt")
     add("--include_path", metavar="FOLDER", help="of tasks of your own")
     add("--encoder", metavar="NAME", help="sentence encoder: diversity columns for all tasks")
     add("--store", metavar="FILE", help="of responses (OUT/responses.sqlite)")

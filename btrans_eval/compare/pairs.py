@@ -41,7 +41,7 @@ def pairs_of(
             continue
         if kind == "pass" and (against_one or many == 1):
             continue  # an oracle over K calls is no match for one call; over one it is the mean
-        pair = _pair(values[a.name][name], values[b.name][other])
+        pair = paired(values[a.name][name], values[b.name][other])
         is_primary = (
             many == few > 1
             and a.run.results.get("model_name") == b.run.results.get("model_name")
@@ -74,7 +74,7 @@ def _column(kind: str, calls: int) -> str:
     return "mean" if kind == "mean" else f"{kind}@{calls}"
 
 
-def _pair(a: Floats, b: Floats) -> dict[str, Any]:
+def paired(a: Floats, b: Floats) -> dict[str, Any]:
     """Difference of two arms on the same questions.
 
     The interval is Student's t over the paired differences: BCa, which is given beside it,

@@ -15,10 +15,10 @@ from btrans_eval.config import (
     PopulationConfig,
     check_number,
     check_whole,
-    read_entries,
     refuse_misspelled,
 )
 from btrans_eval.errors import UserError
+from btrans_eval.harness.pairs import read_entries
 
 ARM_KINDS = ("stock", "population")
 DEFAULT_ARMS = "stock,stock@T,population,population@T"

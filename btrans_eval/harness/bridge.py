@@ -9,7 +9,11 @@ import functools
 import importlib.util
 import inspect
 import os
+import re
+import subprocess
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -116,11 +120,8 @@ def check_run(run: Any) -> None:
     if run.use_cache:
         refuse_cache()
     if (run.cache_requests or {}).get("cache_requests"):
-        raise UserError(
-            "cache_requests: the harness's cache of requests does not know repeats or generation "
-            "arguments; drop --cache_requests"
-        )
-    command.begin(config.store)
+        refuse_cached_requests()
+    command.begin(config.store, run.gen_kwargs or {})
     if config.shard is None and run.log_samples and run.output_path and not config.responses:
         folder = Path(run.output_path)
         folder = folder.parent if folder.suffix == ".json" else folder
@@ -149,13 +150,32 @@ def refuse_cache() -> None:
     )
 
 
+def refuse_cached_requests() -> None:
+    """The harness's cache of requests would give a task the requests of another run."""
+    raise UserError(
+        "cache_requests: the harness's cache of requests does not know repeats or generation "
+        "arguments; drop --cache_requests (in Python cache_requests=)"
+    )
+
+
 def note_scoring(evaluator: Any) -> None:
     """``lm_eval.evaluator``: write how responses were scored, and what failed, into the results."""
     simple, inner = evaluator.simple_evaluate, evaluator.evaluate
+    asked = inspect.signature(simple)
 
     @functools.wraps(simple)
     def simple_evaluate(*args: Any, **kwargs: Any) -> Any:
-        results = simple(*args, **kwargs)
+        from btrans_eval.harness.quiet import hushed
+
+        given = asked.bind_partial(*args, **kwargs).arguments
+        model = given.get("model")
+        is_ours = model in MODELS if isinstance(model, str) else hasattr(model, "runner")
+        if is_ours and given.get("cache_requests"):
+            refuse_cached_requests()
+        flags = given.get("gen_kwargs") or ""  # a dict, or name=value,name=value
+        names = flags if isinstance(flags, dict) else re.findall(r"(\w+)\s*=", str(flags))
+        with hushed(names) if is_ours else nullcontext():
+            results = simple(*args, **kwargs)
         taken = results and results.pop(_SCORES, None)
         if taken:
             results["config"][_SCORES] = taken
@@ -163,7 +183,7 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import doubts, failures, part, record
+        from btrans_eval.harness import doubts, executing, failures, part, record
 
         if "tasks" not in task_dict:  # as get_task_dict gives them
             groups, tasks = evaluator._handle_back_comp(task_dict)
@@ -172,6 +192,7 @@ def note_scoring(evaluator: Any) -> None:
         runner = getattr(lm, "runner", None)
         with record.begun(runner and runner.judge) as run:
             run.judge.forget()
+            executing.prepare(tasks, bool(kwargs.get("confirm_run_unsafe_code")))
             if runner is not None:
                 runner.likelihoods.said.clear()  # of requests that may be gone
             failures.watch(tasks, runner is not None, lambda: record.current().failures)
@@ -186,6 +207,21 @@ def note_scoring(evaluator: Any) -> None:
         return results
 
     evaluator.simple_evaluate, evaluator.evaluate = simple_evaluate, evaluate
+    evaluator.get_git_commit_hash = _only_in_a_repository(evaluator.get_git_commit_hash)
+
+
+def _only_in_a_repository(commit: Callable[[], str | None]) -> Callable[[], str | None]:
+    """``commit``, that is not asked where git would print that there is no repository."""
+
+    @functools.wraps(commit)
+    def found() -> str | None:
+        try:
+            asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True)
+        except OSError:  # no git
+            return commit()
+        return None if asked.returncode else commit()
+
+    return found
 
 
 def explain_errors(run: ModuleType) -> None:

@@ -9,18 +9,17 @@ from typing import Any
 
 import jinja2
 
-from btrans_eval.embeddings import describe
 from btrans_eval.errors import UserError
 from btrans_eval.harness.pipelines import pipelines_of
-from btrans_eval.harness.scoring import PopulationFilter, encoder_name
+from btrans_eval.harness.scoring import PopulationFilter
 
 
 def check_tasks(tasks: Iterable[Any]) -> None:
     """Refuse population tasks that would fail after generation.
 
     Raises:
-        UserError: if repeats and k differ, the encoder cannot be loaded, or the rows lack the
-            field of the gold answer.
+        UserError: if repeats and k differ, the encoder cannot be loaded, a model that is named is
+            not here, or the rows lack the field of the gold answer or of the prompt.
     """
     for task in tasks:
         for scoring in population_filters(task):
@@ -40,12 +39,14 @@ def _check(task: Any, scoring: PopulationFilter) -> None:
             f"repeats: {name} asks {repeats} times but scores {scoring.k} responses; "
             f"use btrans-eval run --repeats {repeats}, which changes both"
         )
-    if scoring.encoder is not None:
-        describe(encoder_name(scoring.encoder))
+    scoring.measures.check()
     row = next(iter(task.eval_docs), None)
-    if row is not None and scoring.kind is not None and scoring.gold not in row:
+    wanted = [scoring.gold] if scoring.kind is not None else []
+    wanted += [scoring.measures.asked] if scoring.measures.asked is not None else []
+    missing = [field for field in wanted if row is not None and field not in row]
+    if row is not None and missing:
         raise UserError(
-            f"{name}: rows of {task.config.dataset_path} must have the field {scoring.gold!r}, "
+            f"{name}: rows of {task.config.dataset_path} must have the field {missing[0]!r}, "
             f"but have {', '.join(row)}; the dataset is not in its published format"
         )
 

@@ -12,20 +12,28 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness import record
 from btrans_eval.harness.part import PartIsDone
+from btrans_eval.harness.quiet import hushed
 
 UNSCORED, INTERRUPTED = 3, 130
 
 
-def begin(store: str | None) -> None:
-    """A population is about to run; from now on SIGTERM ends it as Ctrl-C does."""
+def begin(store: str | None, given: Collection[str] = ()) -> None:
+    """A population is about to run; from now on SIGTERM ends it as Ctrl-C does.
+
+    Args:
+        store: the file that responses are kept in, if they are.
+        given: names of the generation arguments that the user gave.
+    """
     command = record.current()
+    if not command.is_ours:
+        command.hushed.enter_context(hushed(given))
     command.is_ours, command.store = True, store
     if threading.current_thread() is threading.main_thread() and not command.signals:
         command.signals.append(signal.signal(signal.SIGTERM, signal.default_int_handler))
@@ -82,6 +90,7 @@ def one_line() -> Iterator[record.Record]:
                 error,
             )
         finally:
+            command.hushed.close()
             for before in command.signals:
                 signal.signal(signal.SIGTERM, before)
 

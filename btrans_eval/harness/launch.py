@@ -19,6 +19,7 @@ def lm_eval_run(
     flags: Sequence[str],
     repeats: int | None = None,
     encoder: str | None = None,
+    partition: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> None:
     """What the command ``lm_eval run`` does with ``flags``.
@@ -29,15 +30,19 @@ def lm_eval_run(
         flags: the harness's own flags.
         repeats: responses per question of every generative task; None leaves tasks as they are.
         encoder: sentence encoder for the diversity columns of all tasks.
+        partition: classifier of responses that mean the same, for columns of all tasks.
         arguments: our own model arguments that were given as flags.
     """
-    if encoder is not None and repeats is None:
-        raise UserError("encoder: goes with --repeats, which says how many responses to compare")
+    for name, value in (("encoder", encoder), ("partition", partition)):
+        if value is not None and repeats is None:
+            raise UserError(
+                f"{name}: goes with --repeats, which says how many responses to compare"
+            )
     from lm_eval.__main__ import cli_evaluate
 
     old, sys.argv = sys.argv, ["lm_eval", "run", *flags]
     try:
-        with _given(arguments or {}), _viewed(repeats, encoder):
+        with _given(arguments or {}), _viewed(repeats, encoder, partition):
             cli_evaluate()
     finally:
         sys.argv = old
@@ -72,13 +77,14 @@ def _given(arguments: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
+def _viewed(repeats: int | None, encoder: str | None, partition: str | None) -> Iterator[None]:
     """Within the block, the harness's command views its tasks before it loads a model."""
     if repeats is None:
         yield
         return
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
+    from btrans_eval.harness.code_tasks import code_eval_replaced
     from btrans_eval.harness.views import view_tasks
 
     original = EvaluatorConfig.process_tasks
@@ -90,11 +96,13 @@ def _viewed(repeats: int | None, encoder: str | None) -> Iterator[None]:
                 "predict_only: goes without --repeats, which is about scores; with --store scoring "
                 "later costs no generation"
             )
-        manager = original(self, *args, **kwargs)
-        if self.seed and self.seed[0] is not None:
-            random.seed(self.seed[0])  # as the harness does: some rows are shuffled when loaded
-        loaded = manager.load(self.tasks)
-        for name in view_tasks(list(loaded["tasks"].values()), repeats, encoder):
+        with code_eval_replaced():
+            manager = original(self, *args, **kwargs)
+            if self.seed and self.seed[0] is not None:
+                random.seed(self.seed[0])  # as the harness does: some rows are shuffled when loaded
+            loaded = manager.load(self.tasks)
+        viewed = list(loaded["tasks"].values())
+        for name in view_tasks(viewed, repeats, encoder, partition):
             logger.warning("%s is scored by loglikelihood: the members' mean likelihood", name)
         manager.load = lambda tasks: loaded
         return manager

@@ -18,6 +18,11 @@ def pipelines_of(task: Any) -> list[Any]:
     return [scorer.filter for scorer in scorers]
 
 
+def no_means(task: Any) -> list[str]:
+    """The task's metrics that give no question a number, such as pooled ones and corpus BLEU."""
+    return [name for name, by in task.aggregation().items() if by is not harness_mean]
+
+
 def put_pipelines(task: Any, pipelines: Sequence[Any]) -> None:
     """Other pipelines of the same names in place of the task's own."""
     scorers = _scorers(task)
@@ -60,8 +65,8 @@ def only(filtered: Any) -> Any:
     return filtered[0] if is_alone else filtered
 
 
-def declare_column(task: Any, pipeline: str, name: str, is_up: bool) -> None:
-    """Tell the harness that a pipeline's column is a mean over questions, and which way is up."""
+def declare_column(task: Any, pipeline: str, name: str, is_up: bool | None) -> None:
+    """Tell the harness that a pipeline's column is a mean over questions, and what is better."""
     scorers = _scorers(task)
     if scorers is None:
         task._aggregation_list.setdefault(name, harness_mean)

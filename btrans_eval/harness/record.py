@@ -7,12 +7,13 @@ the context. Two runs in one process do not see each other's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from btrans_eval.answers.equivalence import Judge
+from btrans_eval.execution.executor import Executor
 from btrans_eval.harness.failures import Failures
 
 
@@ -23,20 +24,24 @@ class Record:
     Attributes:
         judge: compares answers.
         failures: questions that could not be scored.
+        executor: runs programs, where a task has some and the user has confirmed it.
         notes: how responses were scored, for the results file: what the columns alone do not say.
         is_ours: whether a population runs, so that its end is told in one line.
         store: the file that responses are kept in, if they are.
         finished: the last run within this one.
         signals: what SIGTERM did before a population ran.
+        hushed: messages that are held back while a population runs.
     """
 
     judge: Judge = field(default_factory=Judge)
     failures: Failures = field(default_factory=Failures)
+    executor: Executor | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     is_ours: bool = False
     store: str | None = None
     finished: Record | None = None
     signals: list[Any] = field(default_factory=list)
+    hushed: ExitStack = field(default_factory=ExitStack)
 
     def note(self, name: str, value: Any) -> None:
         """Keep a fact about the scoring."""

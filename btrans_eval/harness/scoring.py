@@ -8,17 +8,16 @@ from typing import Any
 from lm_eval.api.filter import Filter
 
 from btrans_eval.answers.gold import gold_answer
-from btrans_eval.embeddings import DEFAULT, describe, embed
 from btrans_eval.errors import UserError
+from btrans_eval.execution.trial import Program
 from btrans_eval.harness import record
+from btrans_eval.harness.diversity import Columns, Measures, diversity_columns
+from btrans_eval.harness.executing import executed, programs_of, scores_of, words_of
 from btrans_eval.harness.judging import correct, label
-from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.harness.response import answer_in
 from btrans_eval.judged import JudgedResponse
-from btrans_eval.scores.diversity import cosine_distance, distinct_n, mean_words, vendi
 from btrans_eval.scores.rows import check_row
 from btrans_eval.scores.summary import question_columns
-
-Columns = dict[str, float]
 
 
 class Logged(str):
@@ -39,7 +38,7 @@ class ScoredRow(list[Logged]):
         columns: every number of the question, for ``process_results`` to hand over.
 
     The items are JSON, because the harness logs text: ``{"answer": "7", "class": 0, "scores":
-    {"score": 1.0}, "tokens": 5, "truncated": false}``.
+    {"score": 1.0}, "tokens": 5, "truncated": false, "mean_logprob": -0.25}``.
     """
 
     def __init__(self, responses: Sequence[JudgedResponse], columns: Columns) -> None:
@@ -54,13 +53,15 @@ def judged(
     answers: Sequence[str | None] = (),
     labels: Sequence[int | None] = (),
     scores: Mapping[str, Sequence[float]] | None = None,
+    verdicts: Sequence[str] = (),
 ) -> list[JudgedResponse]:
     """The responses to a question with what was found of each.
 
     Args:
-        responses: tokens and truncation are known of those that the engine counted.
+        responses: what is known beside their text is of those that the engine counted.
         answers, labels: of each; empty where there are no answers.
         scores: by metric, of each.
+        verdicts: what became of each where it is a program; empty where none is.
     """
     return [
         JudgedResponse(
@@ -70,6 +71,8 @@ def judged(
             {metric: values[place] for metric, values in (scores or {}).items()},
             getattr(text, "tokens", None),
             getattr(text, "truncated", None),
+            getattr(text, "mean_logprob", None),
+            verdicts[place] if verdicts else None,
         )
         for place, text in enumerate(responses)
     ]
@@ -85,13 +88,15 @@ class PopulationFilter(Filter):
         gold: name of the row's field that holds the gold answer.
         answer: reads the answer from a response, in place of ``kind``.
         score: score of a response to a row, in place of comparing with the gold answer.
-        encoder: sentence encoder for the diversity columns; None leaves out those that need one.
+        program: the program of a response to a row, None where it has none; it is run against the
+            row's tests. Programs have no vote. Goes without kind, answer and score.
+        encoder, partition, reward, asked, by_quarter: which diversity columns (`Measures`).
         tolerance: relative, within which an answer is right where the gold is a measured number
             (``answers.tolerance``); with kind latex only.
 
     Raises:
-        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, or a row without the
-            gold answer's field.
+        UserError: for k < 2, a tolerance outside (0, 1) or of another kind, a reward without what
+            it needs, or a row without the gold answer's field.
     """
 
     def __init__(
@@ -103,6 +108,11 @@ class PopulationFilter(Filter):
         score: Callable[[Mapping[str, Any], str], float] | None = None,
         encoder: str | None = None,
         tolerance: float | None = None,
+        partition: str | None = None,
+        reward: str | None = None,
+        asked: str | None = None,
+        by_quarter: bool = False,
+        program: Callable[[Mapping[str, Any], str], Program | None] | None = None,
     ) -> None:
         is_share = isinstance(tolerance, float) and 0 < tolerance < 1  # YAML's 1e-4 is a string
         if tolerance is not None and not (is_share and kind == "latex" and score is None):
@@ -112,19 +122,46 @@ class PopulationFilter(Filter):
             )
         if k < 2:
             raise UserError(f"repeats: a population needs at least 2 responses, got {k}")
-        self.k, self.kind, self.gold, self.encoder = k, kind, gold, encoder
+        if program is not None and (kind, answer, score) != (None, None, None):
+            raise UserError(
+                f"program: goes without kind, answer and score, got kind: {kind!r}; a program's "
+                "score is whether it passes the row's tests"
+            )
+        self.program = program
+        self.k, self.kind, self.gold = k, kind, gold
         self.answer, self.score, self.tolerance = answer, score, tolerance
+        self.measures = Measures(encoder, partition, reward, asked, by_quarter)
 
     def apply(self, resps: Any, docs: Any) -> list[ScoredRow]:
         """Score the responses of all questions; one row per question."""
         rows = [first_k(row, self.k, place) for place, row in enumerate(resps)]
         if self.tolerance is not None:
             record.current().note("relative_tolerance_of_measured_golds", self.tolerance)
-        diversity = diversity_columns(rows, self.encoder)
+        asked = self.measures.asked
+        prompts = [str(doc[asked]) for doc in docs] if asked else ()
+        diversity = diversity_columns(rows, self.measures, prompts)
+        if self.program is not None:
+            return self._executed(rows, docs, diversity)
         return [
             self._scored(place, row, doc, of_texts)
             for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
         ]
+
+    def _executed(
+        self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]
+    ) -> list[ScoredRow]:
+        task = record.current().failures.filtering
+        assert self.program is not None
+        programs = [programs_of(row, doc, self.program, place)
+                    for place, (row, doc) in enumerate(zip(rows, docs, strict=True))]  # fmt: skip
+        scored = []
+        found = executed(programs, task.config.task if task is not None else "a task")
+        for row, verdicts, of_texts in zip(rows, found, diversity, strict=True):
+            scores = [0.0] * self.k if verdicts is None else scores_of(verdicts)
+            words = words_of(verdicts or ())
+            responses = judged(row, scores={"score": scores}, verdicts=words)
+            scored.append(ScoredRow(responses, {**question_columns(scores, None), **of_texts}))
+        return scored
 
     def _scored(
         self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns
@@ -163,42 +200,3 @@ def first_k(row: Sequence[str], k: int, question: int) -> list[str]:
     taken = list(row)[:k]
     check_row(taken, k, f"number {question}")
     return taken
-
-
-def diversity_columns(rows: Sequence[Sequence[str]], encoder: str | None) -> list[Columns]:
-    """Diversity of each question's responses, all embedded together.
-
-    ``mean_tokens`` and ``truncated_rate`` only where the engine counted: never guessed.
-    """
-    columns: list[Columns] = [
-        {"distinct_1": distinct_n(row, 1), "distinct_2": distinct_n(row, 2),
-         "mean_words": mean_words(row), **count_columns(row)}
-        for row in rows
-    ]  # fmt: skip
-    if encoder is None:
-        return columns
-    name = encoder_name(encoder)
-    record.current().note("encoder", describe(name))
-    vectors = embed([text for row in rows for text in row], name)
-    start = 0
-    for row, of_question in zip(rows, columns, strict=True):
-        own = vectors[start : start + len(row)]
-        start += len(row)
-        of_question |= {"cosine_distance": cosine_distance(own), "vendi": vendi(own)}
-    return columns
-
-
-def encoder_name(encoder: str) -> str:
-    """The encoder that a task file calls ``default``, or the one that it names."""
-    return DEFAULT if encoder == "default" else encoder
-
-
-def count_columns(row: Sequence[str]) -> Columns:
-    """Mean number of tokens and share of truncated responses, where the engine counted them."""
-    tokens = [text.tokens for text in row if isinstance(text, Response) and text.tokens is not None]
-    if len(tokens) < len(row):
-        return {}
-    return {
-        "mean_tokens": sum(tokens) / len(row),
-        "truncated_rate": sum(bool(getattr(text, "truncated", False)) for text in row) / len(row),
-    }

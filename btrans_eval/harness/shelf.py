@@ -76,12 +76,7 @@ class Shelf:
         """The response of each place; None where there is none."""
         keys = self.keys(context, places)
         found = self.store.responses(keys)
-        return [
-            Response(found[each].text, found[each].tokens, found[each].truncated)
-            if each in found
-            else None
-            for each in keys
-        ]
+        return [_response(found[each]) if each in found else None for each in keys]
 
     def write(
         self,
@@ -93,7 +88,10 @@ class Shelf:
         self.store.add_responses(
             context,
             [
-                (place, StoredResponse(str(text), text.tokens, bool(text.truncated)))
+                (
+                    place,
+                    StoredResponse(str(text), text.tokens, bool(text.truncated), text.mean_logprob),
+                )
                 for place, text in responses
             ],
             seconds,
@@ -113,6 +111,10 @@ class Shelf:
         """Keep new loglikelihoods; one that is no number is not kept."""
         kept = [(place, value) for place, value in values if not math.isnan(value[0])]
         self.store.add_likelihoods(context, kept)
+
+
+def _response(found: StoredResponse) -> Response:
+    return Response(found.text, found.tokens, found.truncated, found.mean_logprob)
 
 
 def describe_noise(population: Population) -> str:

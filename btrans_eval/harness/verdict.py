@@ -42,9 +42,9 @@ class Verdict:
             **_which(self.question.request),
             "kind": self.kind,
             "responses": [
-                JudgedResponse(text, answer, label, {}, text.tokens, text.truncated).of_member(
-                    member, sample
-                )
+                JudgedResponse(
+                    text, answer, label, {}, text.tokens, text.truncated, text.mean_logprob
+                ).of_member(member, sample)
                 for (member, sample), text, answer, label in zip(
                     self.question.draws, self.texts, self.answers, self.labels, strict=True
                 )

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from btrans_eval.harness.diversity import Columns
 from btrans_eval.harness.pipelines import declare_column
-from btrans_eval.harness.scoring import Columns
-from btrans_eval.scores.summary import LOWER_IS_BETTER, answer_columns, score_columns, vote_columns
+from btrans_eval.scores.summary import (
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    answer_columns,
+    score_columns,
+    vote_columns,
+)
 
 Scores = Mapping[str, Sequence[float]]
 
@@ -68,9 +74,11 @@ def columns_of(
 
 
 def declare(task: Any, pipeline: str, columns: Columns) -> None:
-    """Tell the harness how to aggregate the columns, and which way is up."""
+    """Tell the harness how to aggregate the columns, and which way is up, if one is."""
     directions = task.higher_is_better()
     for name in columns:
         metric, _, column = name.rpartition(":")
-        up = column not in LOWER_IS_BETTER and directions.get(metric, True)
+        up: bool | None = None
+        if column not in NEITHER_IS_BETTER:
+            up = column not in LOWER_IS_BETTER and directions.get(metric, True)
         declare_column(task, pipeline, name, up)

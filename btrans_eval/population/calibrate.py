@@ -83,6 +83,12 @@ def calibrate(
     Raises:
         UserError: on an argument outside its range, if no sigma reaches the budget within 6
             evaluations, or if the model's output is not finite.
+
+    Example:
+        >>> found = calibrate(model, tokenizer, kl=0.05)
+        >>> 0.0475 <= found.kl <= 0.0525
+        True
+        >>> pop = Population(model, sigma=found.sigma)
     """
     kl = check_kl(kl)
     settings: dict[str, Any] = {"noise": noise, "norms": norms, "seed": seed}

@@ -83,7 +83,7 @@ class Population:
     Example:
         >>> pop = Population(model, sigma=0.01, seed=0)
         >>> with pop.members([0, 1, 2, 3]):  # row i of the batch is answered by member i
-        ...     model.generate(**batch)
+        ...     tokens = model.generate(**batch, max_new_tokens=8)
     """
 
     def __init__(

@@ -22,6 +22,13 @@ class BayesianBiasWrapper(nn.Module):
         population: the population that says what z is.
         layer: name of the layer to wrap, one of ``population.layers``.
         rows: the member of each row of the batch.
+
+    Example:
+        >>> pop = Population(model, sigma=0.01)
+        >>> layer = BayesianBiasWrapper(pop, pop.layers[0].name, rows=[0, 1])
+        >>> hidden = torch.zeros(2, 5, model.config.hidden_size)  # two members, five tokens
+        >>> layer(hidden).shape == hidden.shape, bool((layer(hidden)[0] == layer(hidden)[1]).all())
+        (True, False)
     """
 
     def __init__(self, population: Population, layer: str, rows: Sequence[int]) -> None:

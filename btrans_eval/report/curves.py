@@ -1,4 +1,4 @@
-"""Pass@k and maj@k over k."""
+"""What k calls are worth: pass@k and maj@k over k, and the picture that a report opens with."""
 
 from __future__ import annotations
 
@@ -16,14 +16,48 @@ from btrans_eval.report.text import file_name
 _KINDS = {
     "pass": "Pass@k: any of k is right (an oracle)",
     "best": "Best@k: best score of k (an oracle)",
-    "maj": "Maj@k: the vote of k responses",
+    "maj": "Accuracy against calls: the vote of k responses (maj@k)",
 }
+_MEANS = "Mean over questions; bars are 95% intervals over questions. Responses do not vote here."
 _CAPTION = "Mean over questions; bands are 95% intervals over questions. The k axis is logarithmic."
 
 
 def pictures(task: ReportedTask, looks: Mapping[str, Look]) -> list[Picture]:
-    """A picture for each curve that the task has, all arms in one; on one y axis."""
-    return [_picture(kind, title, task, looks) for kind, title in _KINDS.items() if _ks(kind, task)]
+    """A picture for each oracle's curve that the task has, all arms in one; on one y axis."""
+    kinds = [kind for kind in _KINDS if kind != "maj" and _ks(kind, task)]
+    return [_picture(kind, _KINDS[kind], task, looks) for kind in kinds]
+
+
+def opening(task: ReportedTask, looks: Mapping[str, Look]) -> Picture | None:
+    """Accuracy against calls, all arms with their intervals; None where responses have no score.
+
+    The vote of k calls over k; where responses do not vote, the mean score of one call.
+    """
+    if not task.is_scored:
+        return None
+    return _picture("maj", _KINDS["maj"], task, looks) if _ks("maj", task) else _means(task, looks)
+
+
+def _means(task: ReportedTask, looks: Mapping[str, Look]) -> Picture:
+    with figure(height=2.6) as (drawn, axes):
+        for place, (arm, look) in enumerate(looks.items()):
+            mean = task.metrics(arm)["mean"]
+            middle = mean["estimate"]
+            sides = [[abs(_end(mean, end) - middle)] for end in ("low", "high")]
+            axes.errorbar(
+                middle, -place, xerr=sides, color=look.colour, marker=look.marker, markersize=6,
+                linestyle="none", elinewidth=1.2, label=look.label, clip_on=False,
+            )  # fmt: skip
+        axes.set_yticks([])
+        axes.set_ylim(0.7 - len(looks), 0.7)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("mean score of one call" + (", share right" if task.is_share else ""))
+        if task.is_share:
+            axes.set_xlim(-0.02, 1.02)
+            axes.xaxis.set_major_formatter(PercentFormatter(1))
+        legend(drawn, axes)
+        name = file_name("curves", "mean", task.name)
+        return picture(name, "Score of one call", _MEANS, drawn)
 
 
 def _ks(kind: str, task: ReportedTask) -> list[int]:
@@ -53,7 +87,7 @@ def _picture(kind: str, title: str, task: ReportedTask, looks: Mapping[str, Look
         axes.set_xscale("log", base=2)
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
-        axes.set_xlabel("k, responses per question")
+        axes.set_xlabel("k, calls per question")
         if task.is_share:
             axes.set_ylim(-0.02, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -15,8 +15,10 @@ from btrans_eval.report import (
     rendering,
     rerun,
     selection,
+    similarity,
     tables,
     tradeoff,
+    weighted,
 )
 from btrans_eval.report import members as members_of
 from btrans_eval.report.study import ReportedTask, Study, read
@@ -92,6 +94,7 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
     scored = task.is_scored
     return {
         "task": task,
+        "opening": curves.opening(task, arms),
         "headline": tables.headline(task),
         "primary": _unless_empty(tables.pairs(task, primary=True)),
         "exploratory": _unless_empty(tables.pairs(task, primary=False)),
@@ -99,8 +102,13 @@ def _task(study: Study, task: ReportedTask, arms: Mapping[str, Look]) -> dict[st
         "confidence": confidence.pictures(task, arms),
         "confidence_table": confidence.table(task),
         "confidence_differences": confidence.differences(task),
+        "weighted": weighted.table(task),
         "tradeoff": tradeoff.picture_of(task, study.arms, arms),
         "beside": tables.beside(task),
+        "similarity": similarity.table(task),
+        "similarity_note": similarity.note(task),
+        "length": similarity.over_length(task),
+        "has_meanings": any("distinct_k" in task.metrics(arm) for arm in task.numbers["arms"]),
         "members": [
             {
                 "arm": arm.name,

@@ -51,7 +51,7 @@ def _sentence(arm: str, found: Any) -> str:
     said = f"{size} points {side} {rival}" if float(size) else f"level with {rival}"
     said = f"{who} on other questions {'is' if m == 1 else 'are'} {said}"
     if gap["low"] is None:
-        return f"{said}; too few questions for an interval."
+        return f"{said}; the questions give no interval."
     clear = gap["low"] > 0 or gap["high"] < 0
     ends = span(gap, percent=True, signed=True)
     return f"{said} ({ends}){'' if clear else ': no evidence that members differ'}."

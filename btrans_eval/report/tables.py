@@ -71,25 +71,34 @@ def _field(value: Any) -> Any:
 def measured(
     found: Mapping[str, Any] | None, percent: bool, signed: bool = False, digits: int = 3
 ) -> Cell:
-    """A number with its interval; a dash where there is none."""
+    """A number with its interval, if it has one; a dash where there is none."""
     if found is None or found["estimate"] is None:
         return Cell(MISSING)
-    ends = span(found, percent, signed, digits)
-    return Cell(number(found["estimate"], percent, signed, digits), ends)
+    value = number(found["estimate"], percent, signed, digits)
+    if found["low"] is None and found["high"] is None:
+        return Cell(value)
+    return Cell(value, span(found, percent, signed, digits))
 
 
 _HEADS = {"mean": "mean@K", "maj": "maj@K", "pass": "pass@K, oracle", "best": "best@K, oracle"}
-_DIVERSITY = ("cosine_distance", "vendi", "distinct_1", "distinct_2")
-_DIGITS = {"mean_tokens": 1, "mean_words": 1, "vendi": 2}
-_SHARES = ("invalid_rate", "truncated_rate", "tie_rate")
+_DIVERSITY = (
+    "distinct_k", "utility_k", "meaning_entropy", "cosine_distance", "vendi", "distinct_1",
+    "distinct_2",
+)  # fmt: skip
+_DIGITS = {"mean_tokens": 1, "mean_words": 1, "vendi": 2, "distinct_k": 2, "utility_k": 2}
+_SHARES = ("invalid_rate", "truncated_rate", "tie_rate", "repetition")
 _WORDS = {
     "cosine_distance": "cosine distance", "vendi": "Vendi score", "distinct_1": "distinct words",
     "distinct_2": "distinct pairs of words", "answer_entropy": "answer entropy, nats",
     "distinct_answers": "distinct answers", "invalid_rate": "no answer", "tie_rate": "ties",
     "truncated_rate": "cut off", "mean_tokens": "tokens", "mean_words": "words",
+    "distinct_k": "distinct meanings", "utility_k": "utility",
+    "meaning_entropy": "entropy of meanings, nats", "repetition": "repeated",
 }  # fmt: skip
 _BESIDE = ("cosine_distance", "answer_entropy", "invalid_rate", "truncated_rate", "mean_tokens")
-_BESIDE_UNSCORED = ("cosine_distance", "truncated_rate", "mean_tokens", "mean_words")
+_BESIDE_UNSCORED = (
+    "cosine_distance", "repetition", "truncated_rate", "mean_tokens", "mean_words",
+)  # fmt: skip
 
 
 def headline(task: ReportedTask) -> Table:
@@ -260,8 +269,8 @@ def seeds(study: Study) -> Table:
     shares = {task.name: task.is_share for task in study.tasks}
     rows = []
     for one in study.comparison["seeds"]:
-        percent = shares[one["task"]] and one["metric"].startswith(("mean", "maj", "pass"))
-        percent = percent and not one["metric"].startswith("mean_")
+        of_scores = one["metric"] == "mean" or one["metric"].startswith(("maj@", "pass@"))
+        percent = shares[one["task"]] and of_scores
         sd = MISSING if one["sd"] is None else number(one["sd"], percent)
         cells = [Cell(one[key]) for key in ("family", "task", "metric")]
         cells += [Cell(str(one["seeds"])), Cell(number(one["mean"], percent)), Cell(sd)]

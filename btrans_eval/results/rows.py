@@ -25,6 +25,7 @@ class ScoredResponse:
         sample: which of this member's responses it is, from 0.
         tokens: generated tokens, where the engine counted.
         truncated: whether the limit cut it, where the engine knows.
+        mean_logprob: of its tokens under the member's own distribution, nats, where it is known.
     """
 
     text: str
@@ -35,6 +36,7 @@ class ScoredResponse:
     sample: int
     tokens: int | None
     truncated: bool | None
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def question_of(
                 sample=place // (members or 1),
                 tokens=one.tokens,
                 truncated=one.truncated,
+                mean_logprob=one.mean_logprob,
             )
             for place, one in enumerate(scored)
         ]

@@ -85,6 +85,12 @@ def load(path: str | Path, name: str | None = None) -> Run:
 
     Raises:
         UserError: if there is no run, or more than one, or no samples.
+
+    Example:
+        >>> run = load_run("out/population")
+        >>> question = next(iter(run.tasks["sums"].questions.values()))
+        >>> question.gold, [response.answer for response in question.responses]
+        ('0', ['0', None, None, '2'])
     """
     given = Path(path)
     file, results = opened(given)

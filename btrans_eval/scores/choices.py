@@ -129,6 +129,15 @@ def figures(found: Measured, rows: Ints, several: bool) -> dict[str, Floats]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def figures_of_members(given: Choices, rows: Ints) -> dict[str, Floats]:
+    """Means of the members' own `figures`; NaN or inf where one's is."""
+    own = [
+        figures(measured(member(given, place)), rows, several=False)
+        for place in range(given.table.shape[1])
+    ]
+    return {name: np.mean([each[name] for each in own], axis=0) for name in own[0]}
+
+
 def surprises(given: Choices) -> Floats:
     """NLL of each question at each temperature that is tried, (questions, temperatures).
 
@@ -214,7 +223,8 @@ def _surprise(logs: Floats, gold: Ints) -> Floats:
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):  # no chance at all
         mean = np.log(np.exp(own - top).mean(axis=1)) + top[:, 0]
-    return np.maximum(-mean, 0.0)
+    found: Floats = np.maximum(-mean, 0.0)
+    return found
 
 
 def _entropy(shares: Floats) -> Floats:

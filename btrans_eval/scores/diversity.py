@@ -31,6 +31,23 @@ def cosine_distance(embeddings: ArrayLike) -> float:
     return min(spread / (n - 1), n / (n - 1))
 
 
+def cross_similarity(one: ArrayLike, other: ArrayLike) -> float:
+    """Mean of cos(e_i, f_j) over all pairs of a row of one and a row of the other, in [-1, 1].
+
+    Artificial Hivemind's similarity between models (arXiv 2510.22954) where the two are the
+    responses of two models to one prompt; within a model it is 1 - `cosine_distance`. It is the
+    product of the means of the unit rows. Shapes (n, d) and (m, d), n and m at least 1.
+    UserError unless all rows are finite, not zero, and of one width.
+    """
+    units = _unit_rows(one), _unit_rows(other)
+    if units[0].shape[1] != units[1].shape[1]:
+        raise UserError(
+            "embeddings must be of one width to be compared, got "
+            f"{units[0].shape[1]} and {units[1].shape[1]}"
+        )
+    return min(max(float(units[0].mean(axis=0) @ units[1].mean(axis=0)), -1.0), 1.0)
+
+
 def vendi(embeddings: ArrayLike) -> float:
     """Vendi score, cosine kernel, q = 1: the effective number of different responses, in [1, n].
 
@@ -52,10 +69,18 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
     UserError if there is no response, or unless n >= 1.
     """
     check_integer("n", n, 1)
-    grams: list[tuple[str, ...]] = []
-    for words in _words(texts):
-        grams += zip(*(words[start:] for start in range(n)), strict=False)
+    return distinct_share([gram for words in _words(texts) for gram in _grams(words, n)])
+
+
+def distinct_share(grams: Sequence[Hashable]) -> float:
+    """Distinct n-grams / all n-grams; no n-gram at all: 0.0."""
     return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def n_grams(text: str, n: int) -> list[tuple[str, ...]]:
+    """The n-grams of a text's words, in order; words are lower-cased and split at white space."""
+    (words,) = _words([text])
+    return _grams(words, n)
 
 
 def repetition(text: str, n: int = 4) -> float:
@@ -63,9 +88,8 @@ def repetition(text: str, n: int = 4) -> float:
 
     Words are lower-cased and split at white space; a text of fewer than n has none, and gives 0.
     """
-    (words,) = _words([text])
-    grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    grams = n_grams(text, n)
+    return 1 - distinct_share(grams) if grams else 0.0
 
 
 def mean_words(texts: Sequence[str]) -> float:
@@ -112,6 +136,10 @@ def _unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
     rows /= np.abs(rows).max(axis=1, keepdims=True)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
+
+
+def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 def _words(texts: Sequence[str]) -> list[list[str]]:

@@ -35,6 +35,10 @@ def pass_at_k(n: Ints, c: Ints, k: Ints) -> float | Floats:
     1 - C(n-c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374), correctly rounded. Integers or
     integer arrays of shapes that broadcast; a float for scalars, else float64 of the common shape,
     in [0, 1]. UserError unless 1 <= k <= n and 0 <= c <= n, all of them integers.
+
+    Example:
+        >>> pass_at_k(n=8, c=2, k=4)  # 1 - 15/70
+        0.7857142857142857
     """
     try:
         arrays = np.broadcast_arrays(n, c, k)
@@ -85,6 +89,12 @@ def maj_at_k(classes: Labels, scores: ArrayLike, k: int) -> float:
     Returns a float in [0, 1], the same for every order of the responses. Relative error < 1e-12
     up to n = 1024 (results < 1e-290 apart), the last bit only at k = n. UserError for unequal
     lengths, no response, a label that is NaN or not hashable, or k outside 1..n.
+
+    Example:
+        >>> maj_at_k(["7", "7", "8"], [1, 1, 0], k=3)
+        1.0
+        >>> maj_at_k(["7", "8", None], [1, 0, 0], k=3)  # a tie; None is no valid answer
+        0.5
     """
     sizes, values = class_sizes(classes), finite_scores(scores)
     if len(values) != len(classes):

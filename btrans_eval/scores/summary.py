@@ -13,12 +13,20 @@ from btrans_eval.scores.estimators import (
     pass_at_k,
     vote_tie,
 )
-from btrans_eval.scores.uncertainty import confidence
+from btrans_eval.scores.uncertainty import confidence, squared_errors
 
-LOWER_IS_BETTER = frozenset({"invalid_rate", "tie_rate", "truncated_rate", "vote_brier"})
-"""Columns of which less is better. Of some others neither is (``vote_share``,
-``answer_entropy``, ``mean_tokens``), which the harness has no word for: they are declared as more.
-"""
+LOWER_IS_BETTER = frozenset({
+    "invalid_rate", "tie_rate", "truncated_rate", "vote_brier", "repetition",
+    "repetition_q1", "repetition_q2", "repetition_q3", "repetition_q4",
+})  # fmt: skip
+"""Columns of which less is better."""
+NEITHER_IS_BETTER = frozenset({
+    "distinct_answers", "answer_entropy", "meaning_entropy", "vote_share", "distinct_1",
+    "distinct_2", "cosine_distance", "similarity", "vendi", "mean_words", "mean_tokens",
+    *(f"distinct_{n}_q{quarter}" for n in (1, 2) for quarter in (1, 2, 3, 4)),
+})  # fmt: skip
+"""Columns that describe: noise that breaks text looks diverse, and a sure vote may be wrong. The
+harness's table puts no arrow before what is declared as null."""
 
 
 def question_columns(
@@ -71,7 +79,7 @@ def vote_columns(classes: Sequence[Hashable | None], scores: Sequence[float]) ->
     columns = {f"maj@{k}": maj_at_k(classes, scores, k) for k in curve_ks(n)}
     if n > 1:
         share, credit = confidence(classes).share, columns[f"maj@{n}"]
-        columns["vote_brier"] = credit * (1 - share) ** 2 + (1 - credit) * share**2
+        columns["vote_brier"] = float(squared_errors([share], [credit])[0])
     return columns
 
 

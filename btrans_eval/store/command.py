@@ -76,7 +76,8 @@ def export(path: str, output: str | None) -> None:
             line = {
                 "model": model, "noise": noise, "task": row["task"], "member": row["member"],
                 "sample": row["sample"], "text": row["text"], "tokens": row["tokens"],
-                "finish_reason": row["finish"], "seconds": row["seconds"],
+                "finish_reason": row["finish"], "mean_logprob": row["mean_logprob"],
+                "seconds": row["seconds"],
                 "created": row["created"], "key": row["key"].hex(),
                 "prompt_digest": row["prompt"], "facts": json.loads(facts) if is_placed else {},
             }  # fmt: skip

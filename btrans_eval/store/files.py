@@ -15,7 +15,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.store import disk
 from btrans_eval.store.disk import UNREADABLE, connection_to, is_frozen, make, reader
 from btrans_eval.store.salvage import count_intact
-from btrans_eval.store.tables import APPLICATION, SCHEME, TABLES
+from btrans_eval.store.tables import APPLICATION, READ, SCHEME, bring_up_to_date, statements
 
 _MALFORMED = "database disk image is malformed"
 _IN_USE = ("locked", "busy", "locking protocol")
@@ -38,8 +38,8 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN IMMEDIATE")
             # a file that cannot be written fails here, and not after the first batch
-            connection.execute(f"PRAGMA user_version={SCHEME:d}")
-            connection.execute("ROLLBACK")
+            is_changed = bring_up_to_date(connection)
+            connection.execute("COMMIT" if is_changed else "ROLLBACK")
     except BaseException:
         connection.close()
         raise
@@ -47,12 +47,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open a file that must be an intact store of this scheme; what is not is left as it is."""
+    """Open a file that must be an intact store of a known scheme; it is left as it is."""
     _refuse_others(path)
     with closing(reader(path)) as connection, explained(path, connection):
         found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master") if sql}
         (state,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if state != "ok" or not {each.strip() for each in TABLES.split(";")} <= {"", *found}:
+        if state != "ok" or not any(statements(scheme) <= found for scheme in READ):
             raise sqlite3.DatabaseError(_MALFORMED)
     return connection_to(path, "immutable=1" if is_frozen(path) else "mode=rw")
 
@@ -80,15 +80,16 @@ def _refuse_others(path: Path) -> None:
         raise UserError(
             f"store: {path} {what}. Name another file, or remove it if it holds nothing you need"
         )
-    if scheme != SCHEME:
+    if scheme not in READ:
         raise other_scheme(path, scheme)
 
 
 def other_scheme(path: Path, scheme: int) -> UserError:
     """The line for a store that another version wrote."""
     return UserError(
-        f"store: {path} was written in scheme {scheme}, and this version reads scheme {SCHEME}; it "
-        "was left as it is. Use the version of btrans-eval that wrote it, or name a new file"
+        f"store: {path} was written in scheme {scheme}, and this version reads schemes up to "
+        f"{SCHEME}; it was left as it is. Use the version of btrans-eval that wrote it, or name a "
+        "new file"
     )
 
 

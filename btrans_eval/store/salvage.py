@@ -13,7 +13,7 @@ from typing import Any
 from btrans_eval.errors import UserError
 from btrans_eval.store.disk import UNREADABLE, make, reader, write_ahead_log
 from btrans_eval.store.keys import checksum, digest_of, key
-from btrans_eval.store.tables import COLUMNS, PAGE_BYTES, insert, select
+from btrans_eval.store.tables import COLUMNS, LATER, PAGE_BYTES, are_columns, insert, select
 
 _CHECKED = {
     "responses": ("key", "text", "tokens", "finish"),
@@ -31,13 +31,17 @@ Row = dict[str, Any]
 
 
 def as_row(table: str, values: Sequence[Any]) -> Row:
-    """Values by column name."""
-    return dict(zip(COLUMNS[table], values, strict=True))
+    """Values by column name; a column that the file has not is None."""
+    missing = [None] * (table in LATER and len(values) < len(COLUMNS[table]))
+    return dict(zip(COLUMNS[table], [*values, *missing], strict=True))
 
 
 def checksum_of(table: str, row: Row) -> bytes:
     """The checksum that a row must have."""
-    values = [row[name] for name in _CHECKED[table]]
+    later = LATER.get(table)
+    # where nothing is known, the checksum is that of scheme 1
+    names = [*_CHECKED[table], *([later] if later and row[later] is not None else [])]
+    values = [row[name] for name in names]
     return checksum(*[value.hex() if isinstance(value, bytes) else value for value in values])
 
 
@@ -127,7 +131,9 @@ def _has_tables(path: Path) -> bool:
     try:
         with closing(reader(path)) as connection:
             for table in COLUMNS:
-                connection.execute(select(table, "LIMIT 0"))
+                cursor = connection.execute(select(table, "LIMIT 0"))
+                if not are_columns(table, [each[0] for each in cursor.description]):
+                    return False
     except UNREADABLE:
         return False
     return True

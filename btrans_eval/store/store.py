@@ -26,11 +26,14 @@ class StoredResponse:
     Attributes:
         tokens: generated tokens.
         truncated: whether the limit was reached.
+        mean_logprob: of the tokens, nats, finite; None where it is not known, as of all that was
+            stored in scheme 1.
     """
 
     text: str
     tokens: int | None
     truncated: bool
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Store:
     def responses(self, keys: Sequence[bytes]) -> dict[bytes, StoredResponse]:
         """The responses that are there, by key."""
         return {
-            row["key"]: StoredResponse(row["text"], row["tokens"], row["finish"] == "length")
+            row["key"]: StoredResponse(
+                row["text"], row["tokens"], row["finish"] == "length", row["mean_logprob"]
+            )
             for row in self._rows("responses", keys)
         }
 
@@ -111,6 +116,8 @@ class Store:
                 "tokens": response.tokens,
                 "finish": "length" if response.truncated else "stop",
                 "seconds": seconds,
+                # SQLite keeps no negative zero
+                "mean_logprob": None if (mean := response.mean_logprob) is None else mean + 0.0,
             }
             for place, response in responses
         ]

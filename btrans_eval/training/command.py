@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: on a user's mistake.
     """
-    given = parse(_parser(), arguments)
+    given = parse(make_parser(), arguments)
     from btrans_eval.training.refusals import check_trl
 
     check_trl()
@@ -105,7 +105,8 @@ def _refuse_ignored(given: argparse.Namespace) -> None:
             )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="btrans-eval train", description=__doc__, allow_abbrev=False
     )
@@ -117,20 +118,30 @@ def _parser() -> argparse.ArgumentParser:
     add("--arms", metavar="ARMS",
         help=f"KIND[@TEMPERATURE][:name=value], separated by commas ({DEFAULT_ARMS})")  # fmt: skip
     add("--seeds", metavar="N,N", help="every arm is trained with each (0,1,2)")
-    add("--examples", type=int, metavar="N", help="rows to train on (all)")
-    add("--strata", metavar="FIELD", help="of rows; as many are drawn of each of its values")
+    add("--examples", type=int, metavar="N", help="how many rows to train on (all)")
+    add(
+        "--strata",
+        metavar="FIELD",
+        help="field of rows; as many are drawn of each of its values",
+    )
     add("--rows", metavar="FILE", help="JSON lines of your own in place of the task's rows")
-    add("--steps", type=int, metavar="N", help="of the optimizer (50)")
-    add("--prompts", type=int, metavar="N", help="of a step (4)")
-    add("--group", type=int, metavar="G", help="rollouts of a prompt (8)")
-    add("--at_once", type=int, metavar="N", help="rows of a pass (all of a step)")
-    add("--learning_rate", type=float, metavar="X", help="constant (1e-5)")
+    add("--steps", type=int, metavar="N", help="updates of the adapter (50)")
+    add("--prompts", type=int, metavar="N", help="prompts in a step (4)")
+    add("--group", type=int, metavar="G", help="responses generated for each prompt (8)")
+    add("--at_once", type=int, metavar="N", help="rows in one forward pass (all of a step)")
+    add("--learning_rate", type=float, metavar="X", help="of the optimizer, constant (1e-5)")
     add("--beta", type=float, metavar="X", help="weight of the KL to the model itself (0)")
-    add("--reward", metavar="METRIC", help="of the task, where it has several")
-    add("--max_gen_toks", type=int, metavar="N", help="tokens of a rollout (as the task says)")
-    add("--save_steps", type=int, metavar="N", help="between checkpoints (10)")
-    add("--num_fewshot", type=int, metavar="N")
-    add("--apply_chat_template", nargs="?", const=True, metavar="NAME")
-    add("--system_instruction", metavar="TEXT")
+    add("--reward", metavar="METRIC", help="metric that rewards, where the task has several")
+    add(
+        "--max_gen_toks",
+        type=int,
+        metavar="N",
+        help="most tokens of a response (as the task says)",
+    )
+    add("--save_steps", type=int, metavar="N", help="steps between checkpoints (10)")
+    add("--num_fewshot", type=int, metavar="N", help="examples before each question")
+    add("--apply_chat_template", nargs="?", const=True, metavar="NAME",
+        help="ask in the model's chat format, or in the one named")  # fmt: skip
+    add("--system_instruction", metavar="TEXT", help="before every prompt")
     add("--include_path", metavar="FOLDER", help="of tasks of your own")
     return parser

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from btrans_eval.config import check_choice, check_number, check_whole, read_entries
+from btrans_eval.config import check_choice, check_number, check_whole
 from btrans_eval.errors import UserError
+from btrans_eval.harness.pairs import read_entries
 from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
 from btrans_eval.training.guard import Guard
 

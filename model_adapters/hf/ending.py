@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lm_eval.models.utils import postprocess_generated_text
 
-from btrans_eval.harness.response import Response
+from btrans_eval.harness.response import Response, mean_logprob
 from btrans_eval.model_adapters.thoughts import first_prefix, has_to_wait, stop_place
 
 
@@ -58,11 +58,12 @@ class Ending:
 
         return is_done
 
-    def response(self, tokens: list[int]) -> Response:
-        """The text, with how many tokens it took and whether the limit cut it.
+    def response(self, tokens: list[int], logprobs: Sequence[float] | None = None) -> Response:
+        """The text, with how many tokens it took, whether the limit cut it, and how likely it was.
 
         Args:
             tokens: the response, with anything that its batch wrote after its end.
+            logprobs: log-probability of each, nats; None: not known.
         """
         count = next((i for i, token in enumerate(tokens) if token in self.ends), len(tokens))
         thinks = self.waits and (self.may_think or self._ends_thoughts(tokens[:count]))
@@ -71,7 +72,8 @@ class Ending:
             count = first_prefix(count, lambda length: self._has_stopped(tokens[:length], thinks))
         truncated = count >= self.limit and not stopped
         # what came after the stop string depends on how long the rest of the batch went on
-        return Response(self._text(tokens[:count]), count, truncated)
+        mean = mean_logprob(logprobs, count)
+        return Response(self._text(tokens[:count]), count, truncated, mean)
 
     def _may_complete(self, token: int) -> bool:
         """Whether any of the texts that are looked for may end with this token.

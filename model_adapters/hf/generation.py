@@ -136,12 +136,13 @@ class Generation:
         prompts = [self.prompt_tokens(row.question.request) for row in batch]
         tokens, mask = passes.padded(prompts, self._lm.tokenizer.pad_token_id)
         ended = None
+        noting: RowByRow | None = None
         if ending.waits:
             until, ended = [], AllDone([ending.watch() for _ in batch])
         if not (self._population.is_stock and not arguments["do_sample"]):
             padding = (mask == 0).sum(1).tolist()
             streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
-            arguments["custom_generate"] = RowByRow(padding, streams, ended)
+            arguments["custom_generate"] = noting = RowByRow(padding, streams, ended)
         elif ended is not None:  # else nothing is given that `hf` does not: bit for bit its own
             arguments["custom_generate"] = StockUntil(ended)
         starts = (mask.sum(1) - 1).tolist() if self._population.noise_from == "generation" else None
@@ -153,7 +154,9 @@ class Generation:
                 max_length=tokens.shape[1] + limit,
                 **arguments,
             )
-        return [ending.response(row[tokens.shape[1] :]) for row in output.tolist()]
+        new = output[:, tokens.shape[1] :].tolist()
+        logprobs: list[Any] = noting.logprobs() if noting else [None] * len(new)
+        return [ending.response(*each) for each in zip(new, logprobs, strict=True)]
 
     def _prepare(self, request: Any) -> Prepared | Unfit:
         """What transformers makes of a request's arguments, or why they need static batches."""
@@ -227,7 +230,7 @@ class Generation:
                 held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
             batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit, held)
             for group in batch.run(texts):
-                yield [(each.place, ending.response(each.tokens)) for each in group]
+                yield [(one.place, ending.response(one.tokens, one.logprobs)) for one in group]
 
         most = self.rows_at_once(request)
         yield from self._row_limit.flow(rows, most, start, request.task_name)

@@ -44,6 +44,7 @@ class Text:
         stream: where tokens are drawn from; None: greedy.
         is_done: whether the response ends with these tokens.
         tokens: what was generated so far.
+        logprobs: how likely the model finds each of them, nats.
     """
 
     place: int
@@ -53,6 +54,7 @@ class Text:
     is_done: Callable[[list[int]], bool]
     beginning: Key = (None, ())
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -225,13 +227,14 @@ class Refill:
         if rows is self._rows and self._free:
             live = [place for place in range(len(rows)) if place not in self._free]
             rows, scores = [rows[place] for place in live], scores[on(scores.device, live)]
-        scores = process(
+        processed = process(
             self._prepared.processors, lambda: [row.prompt + row.tokens for row in rows], scores
         )
         streams = [row.stream for row in rows]
-        chosen = choose(scores, streams, [len(row.tokens) for row in rows])
-        for row, token in zip(rows, chosen, strict=True):
+        found = choose(processed, scores, streams, [len(row.tokens) for row in rows])
+        for row, token, logprob in zip(rows, *found, strict=True):
             row.tokens.append(token)
+            row.logprobs.append(logprob)
 
     def _finished(self) -> list[int]:
         return [

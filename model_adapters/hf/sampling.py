@@ -51,13 +51,19 @@ def process(
     return scores
 
 
-def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[int]) -> list[int]:
+def choose(
+    scores: Tensor, said: Tensor, streams: Sequence[Stream | None], places: Sequence[int]
+) -> tuple[list[int], list[float]]:
     """The next token of each row: drawn from its stream, or the best where it has none.
 
     Args:
         scores: processed, shape (rows, vocabulary), -inf where excluded.
+        said: what the model says, before it was processed, same shape.
         streams: of all rows, or None for all.
         places: number of each row's next token, from 0.
+
+    Returns:
+        The tokens, and the log-probability of each as `log_probabilities` has it.
     """
     if streams[0] is None:
         chosen, total = _best(scores)
@@ -68,10 +74,22 @@ def choose(scores: Tensor, streams: Sequence[Stream | None], places: Sequence[in
             if stream is not None
         ]
         chosen, total = _drawn(scores, uniform)
-    # in one piece: the host waits for the device once
-    *tokens, is_finite = torch.cat([chosen[:, 0], total.isfinite().all().long()[None]]).tolist()
+    # in one piece: the host waits for the device once; a whole number below 2^24 is a float32
+    finite = total.isfinite().all()[None].float()
+    parts = [chosen[:, 0].float(), log_probabilities(said, chosen), finite]
+    *found, is_finite = torch.cat(parts).tolist()
     _check_finite(bool(is_finite))
-    return list(map(int, tokens))
+    return list(map(int, found[: len(scores)])), found[len(scores) :]
+
+
+def log_probabilities(said: Tensor, chosen: Tensor) -> Tensor:
+    """Log of the softmax at the tokens that were chosen, nats, shape (rows,).
+
+    Args:
+        said: what the model says, float32, shape (rows, vocabulary).
+        chosen: a token of each row, shape (rows, 1).
+    """
+    return (said.gather(-1, chosen) - said.logsumexp(-1, keepdim=True))[:, 0]
 
 
 def best(scores: Tensor) -> Tensor:
@@ -142,6 +160,11 @@ class RowByRow:
     ) -> None:
         self._padding, self._streams = padding, streams
         self._ended = ended
+        self._noted: list[Tensor] = []
+
+    def logprobs(self) -> list[list[float]]:
+        """Log-probability of each row's generated tokens; past its end, of tokens it has not."""
+        return torch.stack(self._noted, 1).tolist() if self._noted else []
 
     def __call__(
         self,
@@ -165,11 +188,29 @@ class RowByRow:
             stopping_criteria = StoppingCriteriaList([*stopping_criteria, self._ended])
         return model._sample(
             input_ids,
-            logits_processor=LogitsProcessorList(processors),
+            logits_processor=LogitsProcessorList([_Noting(processors, self._noted)]),
             stopping_criteria=stopping_criteria,
             generation_config=generation_config,
             **model_kwargs,
         )
+
+
+class _Noting(LogitsProcessor):
+    """What processors make of scores; notes how likely the model finds what is best then.
+
+    Args:
+        processors: the last of which leaves the best token to be taken.
+        noted: gets the log-probabilities, shape (rows,); they stay on the device.
+    """
+
+    def __init__(self, processors: Sequence[LogitsProcessor], noted: list[Tensor]) -> None:
+        self._processors: Any = LogitsProcessorList(processors)  # its types know no plain tensor
+        self._noted = noted
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        processed: Tensor = self._processors(input_ids, scores)
+        self._noted.append(log_probabilities(scores, processed.argmax(-1, keepdim=True)))
+        return processed
 
 
 class _Unpadded(LogitsProcessor):

@@ -20,8 +20,9 @@ from btrans_eval.config import refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import prompt_digest
-from btrans_eval.harness.response import Response
+from btrans_eval.harness.response import Response, mean_logprob
 from btrans_eval.model_adapters.thoughts import first_prefix, has_to_wait, stop_place
+from btrans_eval.model_adapters.vllm.probe import logprobs_of
 from btrans_eval.population.population import Population
 from btrans_eval.store.keys import canonical
 
@@ -126,6 +127,7 @@ class Generation:
         # a stop string within the thoughts stops nothing, and vLLM cannot tell
         stop = [self._eos()] if self._thinks() else until
         seed = self._seed(row) if arguments.get("temperature", 1.0) else None
+        arguments = {"logprobs": 0, **arguments}  # 0: of the token that was chosen alone
         try:
             return SamplingParams(max_tokens=limit, stop=stop, seed=seed, **arguments)
         except (VLLMValidationError, ValueError, TypeError) as error:
@@ -147,7 +149,7 @@ class Generation:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def _response(self, output: Any, until: list[str]) -> Response:
-        """What the stock ``vllm`` model type makes of an output, with its counts.
+        """What the stock ``vllm`` model type makes of an output, with what is known of it.
 
         vLLM was told no stop string of a thinking model's: the one that counts is looked for here.
         """
@@ -172,7 +174,8 @@ class Generation:
             count = first_prefix(count, lambda length: rest(length) is not None)
             said = said[: place + (rest(count) or 0)]  # the last token whole, as in `btrans-hf`
         text = postprocess_generated_text(said, until, end)
-        return Response(text, count, truncated)
+        logprobs = None if output.logprobs is None else logprobs_of(output)
+        return Response(text, count, truncated, mean_logprob(logprobs, count))
 
     def _resolve(self, request: Any) -> tuple[dict[str, Any], list[str], int]:
         """What ``SamplingParams`` is given beside stop strings and limit, and these."""

@@ -87,7 +87,12 @@ def read_logprobs(output: Any) -> list[float]:
 
 def new_logprobs(output: Any) -> list[float]:
     """Log likelihoods of the tokens that vLLM has generated."""
-    return _logprobs(output.outputs[0].logprobs, output.outputs[0].token_ids)
+    return logprobs_of(output.outputs[0])
+
+
+def logprobs_of(completion: Any) -> list[float]:
+    """Those of one of an output's completions, an end token among them."""
+    return _logprobs(completion.logprobs, completion.token_ids)
 
 
 def distance(some: Sequence[float], others: Sequence[float]) -> float:

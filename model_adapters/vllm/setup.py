@@ -95,6 +95,11 @@ def check_arguments(others: Mapping[str, Any]) -> None:
                 f"{name}: a cache outside of vLLM may give one member's keys and values "
                 "to another; leave it out"
             )
+    if others.get("logprobs_mode") not in (None, "raw_logprobs"):
+        raise UserError(
+            "logprobs_mode: must be raw_logprobs, since log-probabilities are the member's own "
+            f"before anything is made of them, got {others['logprobs_mode']!r}; leave it out"
+        )
     if not isinstance(others.get("think_end_token") or "", str):
         raise UserError(
             "think_end_token: must be the token's text in vLLM, got "

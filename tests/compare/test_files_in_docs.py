@@ -94,6 +94,11 @@ def test_every_file_of_the_paper_runs(path, models, tmp_path, monkeypatch):
         used = {arm["model_args"]["pretrained"] for arm in found["arms"]}
         assert len(used) == 2
         assert all("cosine_distance" in arm["metrics"] for arm in task["arms"].values())
+        found_pairs = {(pair["a"], pair["b"]): pair for pair in task["similarity"]["pairs"]}
+        assert len(found_pairs) == 4 * 5 // 2  # every arm with itself, too
+        for (a, b), pair in found_pairs.items():
+            assert pair["same_model"] == (a.partition(" ")[0] == b.partition(" ")[0])
+            assert -1 <= pair["estimate"] <= 1
     else:
         assert max(pair["metric"] for pair in task["pairs"] if pair["primary"]) == "pass@4"
 

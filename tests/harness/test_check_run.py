@@ -12,7 +12,7 @@ from btrans_eval.harness import bridge, command
 
 def run(**changes) -> SimpleNamespace:
     settings = {
-        "model_args": {"sigma": 0.1}, "use_cache": None, "cache_requests": {},
+        "model_args": {"sigma": 0.1}, "use_cache": None, "cache_requests": {}, "gen_kwargs": None,
         "log_samples": False, "output_path": None,
     }  # fmt: skip
     return SimpleNamespace(**{**settings, **changes})
@@ -27,13 +27,13 @@ def run(**changes) -> SimpleNamespace:
     ],
 )
 def test_what_is_refused(monkeypatch, changes, text):
-    monkeypatch.setattr(command, "begin", lambda store: pytest.fail("the run has begun"))
+    monkeypatch.setattr(command, "begin", lambda store, given: pytest.fail("the run has begun"))
     with pytest.raises(UserError, match=text):
         bridge.check_run(run(**changes))
 
 
 def test_two_runs_begun_in_one_second_log_to_different_files(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "begin", lambda store: None)
+    monkeypatch.setattr(command, "begin", lambda store, given: None)
     paths = set()
     for process in (1, 2):
         monkeypatch.setattr(bridge.os, "getpid", lambda process=process: process)

@@ -82,7 +82,7 @@ def test_flags_of_the_harness_are_told_where_they_go(capsys, arguments, line):
 def test_flags_of_loading_go_to_the_model(monkeypatch):
     from btrans_eval.compare import command
 
-    parser = command._parser()
+    parser = command.make_parser()
     given = command.parse(
         parser,
         ["--tasks", "t", "--output_path", "o", "--device", "cpu", "--max_batch_size", "4",

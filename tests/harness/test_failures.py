@@ -75,7 +75,7 @@ def test_extraction_that_fails_on_one_of_50_questions(gsm8k, monkeypatch):
 
 
 def test_a_metric_that_fails_on_one_question_of_a_viewed_task(gsm8k, monkeypatch):
-    fail_on_one(monkeypatch, "btrans_eval.harness.views")
+    fail_on_one(monkeypatch, "btrans_eval.harness.view")
     # only pipelines that leave the whole text use our extractor; here the filtered answer is read
     results = evaluate("gsm8k_cot_zeroshot", monkeypatch, repeats=4)
     assert "failed_questions" not in results["config"]["btrans_scores"]

@@ -6,6 +6,7 @@ import lm_eval
 import pytest
 from canned import Canned, dataset
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import make_table
 
 from btrans_eval.errors import UserError
 from btrans_eval.harness.views import view_tasks
@@ -70,8 +71,16 @@ def test_how_sure_the_votes_of_each_pipeline_are(gsm8k):
     assert found["exact_match:vote_brier,flexible-extract"] == pytest.approx(loose)
     up = results["higher_is_better"]["gsm8k_cot_zeroshot"]
     assert up["exact_match:vote_brier"] is False and up["exact_match:maj@4"] is True
-    assert up["tie_rate"] is False and up["vote_share"] is True
+    assert up["tie_rate"] is False and up["vote_share"] is None
     assert "vote_brier" not in up and "exact_match:vote_share" not in up
+    arrows = {row[5].strip(): row[6].strip() for row in table_rows(results)}
+    assert arrows["exact_match:maj@4"] == "↑" and arrows["tie_rate"] == "↓"
+    assert {arrows[name] for name in ("vote_share", "answer_entropy", "distinct_1")} == {""}
+
+
+def table_rows(results: dict) -> list[list[str]]:
+    """The cells of the table that the harness prints."""
+    return [line.split("|") for line in make_table(results).splitlines()[2:]]
 
 
 def test_where_a_pipeline_leaves_the_whole_text_our_extractor_reads_the_answer(

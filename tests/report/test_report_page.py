@@ -81,6 +81,44 @@ def test_tests_are_primary_with_holm_or_exploratory(written):
     assert len(exploratory.splitlines()) == 2 + len(pairs) - len(wanted)
 
 
+def test_the_page_opens_with_accuracy_against_calls_then_the_sentence_then_the_table(written):
+    folder, comparison = written
+    page = (folder / "report.html").read_text()
+    results = page[page.index('<section id="results">') :]
+    of_sums = results[: results.index("</article>")]
+    places = [of_sums.index("<svg"), of_sums.index('class="sentence"'), of_sums.index("<table")]
+    assert places == sorted(places)
+    picture = of_sums[places[0] : places[1]]
+    assert "Accuracy against calls" in picture
+    assert all(name in picture for name in comparison["tasks"][0]["arms"])  # the legend
+    rest = results[len(of_sums) :]
+    of_stories = rest[: rest.index("</article>")]
+    assert "<svg" not in of_stories  # nothing scores a story
+
+
+def test_responses_that_do_not_vote_open_with_the_score_of_one_call(tmp_path):
+    finished_runs.study(tmp_path, tasks=["sums"])
+    for file in (tmp_path / "arms").rglob("samples_*.jsonl"):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            each = [{**json.loads(one), "class": None} for one in row["filtered_resps"][0]]
+            row["filtered_resps"] = [[json.dumps(one) for one in each]]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arms = {name: tmp_path / "arms" / name for name in finished_runs.ARMS}
+    finished_runs.write_comparison(tmp_path, arms)
+    write(tmp_path, None)
+    names = {path.stem for path in (tmp_path / "report").glob("*.svg")}
+    assert "curves_mean_sums" in names and "curves_maj_sums" not in names
+
+
+def test_print_folds_details_and_leaves_the_questions_out(written):
+    page = (written[0] / "report.html").read_text()
+    printed = page[page.index("@media print") : page.index("</style>")]
+    hidden = printed[: printed.index("display: none")]
+    assert ".questions" in hidden and ".next" in hidden
+    assert "beforeprint" not in page and "<details open" not in page
+
+
 def test_page_says_the_sentence_and_calls_pass_an_oracle(written):
     folder, comparison = written
     page = (folder / "report.html").read_text()
@@ -299,3 +337,23 @@ def test_refuses_what_is_no_comparison_or_of_other_runs(tmp_path):
     (tmp_path / "comparison.json").write_text(json.dumps(comparison))
     with pytest.raises(UserError, match="run compare again"):
         write(tmp_path)
+
+
+def test_quarters_of_long_responses_have_a_table(tmp_path):
+    folders = {}
+    for name, (sigma, sampled) in list(finished_runs.ARMS.items())[1:3]:
+        folders[name] = tmp_path / "arms" / name
+        finished_runs.write_run(folders[name], sigma, sampled, tasks=["stories"])
+        file = folders[name] / "samples_stories_2026.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for place, each in enumerate(rows):
+            of_row = {f"repetition_q{q}": (place + q) / 20 for q in (1, 2, 3, 4)}
+            of_row |= {f"distinct_1_q{q}": 1 - (place + q) / 20 for q in (1, 2, 3, 4)}
+            each |= of_row
+            each["metrics"] += list(of_row)
+        file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    finished_runs.write_comparison(tmp_path, folders)
+    assert "Over the length of the responses" in write(tmp_path, encoder=None).read_text()
+    cells = row(tmp_path, "length_stories", "stock_sampled").split("|")
+    shown = [cell.strip().split(" ")[0] for cell in cells[2:10]]
+    assert shown == ["17.5%", "22.5%", "27.5%", "32.5%", "82.5%", "77.5%", "72.5%", "67.5%"]

@@ -51,6 +51,30 @@ def test_cosine_distance_by_hand() -> None:
 
 
 @quiet
+@given(shapes, st.integers(1, 9), st.integers(0, 10**6))
+def test_cross_similarity_is_the_mean_over_all_pairs(
+    shape: tuple[int, int, int], m: int, seed: int
+) -> None:
+    one, other = draw(shape), draw((m, shape[1], seed))
+    pairs = [cosine(a, b) for a in one for b in other]
+    expected = math.fsum(pairs) / len(pairs)
+    assert dv.cross_similarity(one, other) == pytest.approx(expected, abs=1e-13)
+    assert dv.cross_similarity(other, one) == pytest.approx(expected, abs=1e-13)
+
+
+def test_cross_similarity_by_hand() -> None:
+    assert dv.cross_similarity([[1, 0]], [[0, 5]]) == 0
+    assert dv.cross_similarity([[2, 0]], [[7, 0], [-1, 0]]) == 0
+    assert dv.cross_similarity([[1, 0]] * 3, [[9, 0]] * 2) == 1
+    assert dv.cross_similarity([[1, 0]], [[1, 0], [0, 1]]) == pytest.approx(0.5)
+    assert -1 <= dv.cross_similarity([[0.1, 0.3]], [[-0.1, -0.3]]) <= 0
+    with pytest.raises(UserError, match="of one width"):
+        dv.cross_similarity([[1, 0]], [[1, 0, 0]])
+    with pytest.raises(UserError, match="zero vectors"):
+        dv.cross_similarity([[1, 0]], [[0, 0]])
+
+
+@quiet
 @given(shapes)
 def test_vendi_is_the_entropy_of_the_kernel(shape: tuple[int, int, int]) -> None:
     rows = draw(shape)

@@ -30,9 +30,17 @@ def text_of(number: int) -> str:
     return f"response {number} " * (1 + number % 40) + "🙂"
 
 
+def logprob_of(number: int) -> float | None:
+    # no byte of it is 0, as those behind the end of a file that was cut are
+    return -(number + 1) / 7.3 if number % 5 else None
+
+
 def add(store: Store, numbers: range, text: str | None = None) -> None:
     rows = [
-        (place(number), StoredResponse(text or text_of(number), number, number % 3 == 0))
+        (
+            place(number),
+            StoredResponse(text or text_of(number), number, number % 3 == 0, logprob_of(number)),
+        )
         for number in numbers
     ]
     store.add_responses(CONTEXT, rows, 0.5)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stored import CONTEXT, add, filled, key_of, place, started, text_of, texts, typed
+from stored import CONTEXT, add, filled, key_of, logprob_of, place, started, text_of, texts, typed
 
 from btrans_eval.cli import main
 from btrans_eval.store.keys import Context
@@ -93,6 +93,7 @@ def test_export_is_json_lines_with_all_a_response_depends_on(path, said, tmp_pat
         assert (row["model"], row["noise"], row["task"]) == ("org/model", "sigma=0.01", "task")
         assert (row["prompt_digest"], row["member"]) == (place(number).prompt, number % 4)
         assert (row["sample"], row["tokens"], row["seconds"]) == (0, number, 0.5)
+        assert row["mean_logprob"] == logprob_of(number)
         assert row["finish_reason"] == ("length" if number % 3 == 0 else "stop")
         assert abs(row["created"] - time.time()) < 600
     assert said(path, "export", "--output", tmp_path / "rows.jsonl") == ("", "", 0)

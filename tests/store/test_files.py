@@ -11,7 +11,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stored import AS_NOBODY, add, filled, key_of, ran, refusal, started, text_of, texts, typed
+from stored import (
+    AS_NOBODY,
+    add,
+    filled,
+    key_of,
+    logprob_of,
+    ran,
+    refusal,
+    started,
+    text_of,
+    texts,
+    typed,
+)
 
 from btrans_eval.errors import UserError
 from btrans_eval.store import command, disk
@@ -38,7 +50,7 @@ def other_program(path: Path) -> None:
 def future(path: Path) -> None:
     filled(path, 4)
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     connection.close()
 
 
@@ -48,7 +60,7 @@ OTHER_FILES = {
     "binary": (lambda path: path.write_bytes(bytes(range(256)) * 99), "is no store of responses"),
     "sixteen bytes": (lambda path: path.write_bytes(b"SQLite format 3\0"), "is no store"),
     "of another program": (other_program, "is no store of responses"),
-    "of the future": (future, "written in scheme 2, and this version reads scheme 1"),
+    "of the future": (future, "written in scheme 3, and this version reads schemes up to 2"),
     "folder": (lambda path: path.mkdir(), "no regular file"),
     "fifo": (os.mkfifo, "no regular file"),
 }
@@ -76,8 +88,8 @@ def test_a_store_of_the_future_keeps_its_log(tmp_path, pending):
         code += "responses'); c.commit(); os.kill(os.getpid(), 9)"
         ran(code, path)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir() if "shm" not in each.name}
-    assert "scheme 2" in refusal(Store, path)
-    assert "scheme 2" in refusal(command.repair, str(path), str(tmp_path / "new.sqlite"))
+    assert "scheme 3" in refusal(Store, path)
+    assert "scheme 3" in refusal(command.repair, str(path), str(tmp_path / "new.sqlite"))
     after = {each.name: each.read_bytes() for each in tmp_path.iterdir() if "shm" not in each.name}
     assert before == after and ("store.sqlite-wal" in after) == pending
 
@@ -301,6 +313,7 @@ def checked(path: Path, capsys) -> tuple[bool, int]:
         if line.startswith("{") and (row := json.loads(line)):
             number = row["tokens"]
             assert (row["text"], row["member"]) == (text_of(number), number % 4)
+            assert row["mean_logprob"] == logprob_of(number)
             assert (row["key"], row["model"]) == (key_of(number).hex(), "org/model")
     new = path.with_name("new.sqlite")
     try:

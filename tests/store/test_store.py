@@ -59,6 +59,13 @@ def test_what_a_response_says_of_itself_comes_back(store, tokens, truncated):
     assert store.responses([key_of(0)]) == {key_of(0): response}
 
 
+@pytest.mark.parametrize("mean", [None, -0.125, -0.1, 0.0, -0.0, -1e-320, -1e300, -2.0])
+def test_log_probabilities_come_back_to_the_last_bit(store, mean):
+    response = StoredResponse("text", 3, False, mean)
+    store.add_responses(CONTEXT, [(place(0), response)], 0.1)
+    assert store.responses([key_of(0)]) == {key_of(0): response}
+
+
 @pytest.mark.parametrize("value", [-1.5, 0, 0.0, -0.0, -3, -1e-320, -1e300, float("-inf"), 0.1])
 @pytest.mark.parametrize("is_greedy", [True, False])
 def test_loglikelihoods_come_back_to_the_last_bit(store, value, is_greedy):

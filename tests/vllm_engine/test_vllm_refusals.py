@@ -46,6 +46,7 @@ def no_engine(monkeypatch, tmp_path):
         ({"kv_transfer_config": {"kv_connector": "X"}}, "kv_transfer_config: a cache outside"),
         ({"kv_offloading_size": 4.0}, "kv_offloading_size: a cache outside"),
         ({"tensor_parallel_size": "two"}, "tensor_parallel_size: must be a whole number"),
+        ({"logprobs_mode": "processed_logprobs"}, "logprobs_mode: must be raw_logprobs, since"),
         ({"think_end_token": 7}, "think_end_token: must be the token's text in vLLM, got 7"),
         ({"dtype": "float23"}, "model_args: vLLM refuses them .*dtype"),
         ({"max_model_len": "much"}, "model_args: vLLM refuses them .*much"),

@@ -223,7 +223,4 @@
 
   document.querySelectorAll("section.questions").forEach(questions);
   document.querySelectorAll("figure.plane").forEach(plane);
-  addEventListener("beforeprint", () => {
-    document.querySelectorAll("details.more").forEach((one) => { one.open = true; });
-  });
 })();

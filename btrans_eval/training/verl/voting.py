@@ -102,7 +102,7 @@ class Groups(Generic[One, Found]):
             await self._decide(rollouts, done)
         try:
             found = await asyncio.wait_for(asyncio.shield(done), self.seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._open.pop(group, None)
             raise UserError(
                 f"vote: {count} rollouts must come within {self.seconds:g} s of each other, but "

@@ -1,0 +1,1 @@
+"""What one types in Python: ask a population, compare finished runs, and print what comes out."""
