@@ -13,7 +13,6 @@ from btrans_eval.answers.vote import plurality
 from btrans_eval.config import EXTRACTORS, check_choice, check_number, check_whole
 from btrans_eval.errors import UserError
 from btrans_eval.face.asked import Asked, AskedPrompt
-from btrans_eval.judged import JudgedResponse
 
 if TYPE_CHECKING:
     from btrans_eval.harness.response import Response
@@ -177,11 +176,8 @@ def _responses(
 
 def _judged(prompt: str, row: Sequence[Response], kind: str, judge: Judge) -> AskedPrompt:
     from btrans_eval.harness.response import answer_in
+    from btrans_eval.harness.scoring import judged
 
     answers = [answer_in(text, kind) for text in row]
     labels = classes(answers, kind, judge).labels
-    responses = tuple(
-        JudgedResponse(str(text), answer, label, {}, text.tokens, text.truncated)
-        for text, answer, label in zip(row, answers, labels, strict=True)
-    )
-    return AskedPrompt(prompt, responses, plurality(labels))
+    return AskedPrompt(prompt, tuple(judged(row, answers, labels)), plurality(labels))

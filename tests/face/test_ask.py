@@ -81,6 +81,14 @@ def test_a_loaded_model_says_the_same_and_stays_as_it_was(place, loaded):
     assert tokenizer.chat_template is None
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_how_likely_each_response_was_is_told(loaded, temperature):
+    (one,) = ask(loaded, PROMPTS[0], sigma=SIGMA, max_new_tokens=6, temperature=temperature)
+    for response in one.responses:
+        assert isinstance(response.mean_logprob, float) and -20 < response.mean_logprob <= 0
+        assert response.tokens and response.truncated is not None
+
+
 def test_without_noise_greedy_members_are_one(loaded):
     (one,) = ask(loaded, PROMPTS[0], members=3, sigma=0, max_new_tokens=6)
     assert len({response.text for response in one.responses}) == 1
