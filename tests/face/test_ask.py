@@ -12,7 +12,7 @@ import toy_task
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from btrans_eval import ask
+from btrans_eval import Population, ask
 from btrans_eval.answers.vote import plurality
 from btrans_eval.errors import UserError
 from btrans_eval.face.asked import Asked, AskedPrompt
@@ -113,6 +113,28 @@ def test_a_template_is_used_where_there_is_one_unless_refused(loaded):
     plain = ask(loaded, "w9 w5 w6 w11", chat_template=False, **kinds)
     assert "plain text" in plain.settings
     assert texts(message) == texts(plain)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"sigma": 0.5}, "2 members, σ = 0.5, seed 0; greedy"),
+        ({"sigma": 0.5, "prior": "isotropic", "mu": 0.0}, "2 members, σ = 0.5, seed 0; greedy"),
+        ({"sigma": 0.5, "prior": "scaled", "norms": "residual", "seed": 7},
+         "2 members, σ = 0.5, prior=scaled, norms=residual, seed 7; greedy"),
+        ({"sigma": 0.5, "mu": 0.25, "noise": "token", "noise_from": "generation"},
+         "2 members, σ = 0.5, mu=0.25, noise=token, noise_from=generation, seed 0; greedy"),
+    ],
+)  # fmt: skip
+def test_the_last_line_tells_what_is_not_by_default(loaded, given, said):
+    assert ask(loaded, "w5", members=2, max_new_tokens=2, **given).settings.startswith(said)
+
+
+def test_the_last_line_tells_a_file_of_noise(loaded, tmp_path):
+    file = str(tmp_path / "mine.safetensors")
+    Population(loaded[0], sigma=0.1).save(file)
+    asked = ask(loaded, "w5", members=2, max_new_tokens=2, prior=file)
+    assert asked.settings.startswith(f"2 members, prior={file}, seed 0; greedy")
 
 
 def made(answers: list[str | None], kind: str = "integer") -> Asked:
