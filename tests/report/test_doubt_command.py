@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_checkpoint
-import yaml
+import toy_task
 from lm_eval.__main__ import cli_evaluate
 
 from btrans_eval.cli import main
@@ -364,19 +364,7 @@ def test_runs_of_the_harness_itself(tmp_path, capsys, monkeypatch):
     rows = [
         {"q": f"w{20 + n} w5", "choices": ["w7", "w8 w9", "w30"], "gold": n % 3} for n in range(12)
     ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": "choices",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{q}}",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "{{gold}}",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (tmp_path / "choices.yaml").write_text(yaml.safe_dump(task))
+    toy_task.choices(tmp_path, rows)
     kinds = {"population": ("btrans-hf", ",sigma=0.8,members=4"), "stock": ("hf", ",dtype=float32")}
     for name, (kind, more) in kinds.items():
         monkeypatch.setattr(sys, "argv", [
