@@ -23,6 +23,7 @@ from lm_eval.models.huggingface import HFLM
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.model_adapters.hf import BTransHF
 from btrans_eval.model_adapters.hf import generation as adapter
+from btrans_eval.model_adapters.hf import sampling as choosing
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 48
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -109,6 +110,29 @@ def sampling(rows: int, pairs: int) -> None:
     )
 
 
+def logprobs(rows: int, pairs: int) -> None:
+    """Responses with their log-probability against the same without, refilled, sampled."""
+    lm = BTransHF(batch_size=rows, members=rows, sigma=SIGMA)
+    questions = requests(lm, 1)
+    for question in questions:
+        question.args[1].update(do_sample=True, temperature=0.8)
+
+    def without() -> object:
+        own = choosing.log_probabilities
+        choosing.log_probabilities = lambda said, chosen: said.new_zeros(len(said))
+        try:
+            return lm.generate_until(questions, disable_tqdm=True)
+        finally:
+            choosing.log_probabilities = own
+
+    compare(
+        f"responses with log-probabilities / without, {rows} rows",
+        lambda: lm.generate_until(questions, disable_tqdm=True),
+        without,
+        pairs,
+    )
+
+
 def peak(kind: str, rows: int) -> None:
     """Peak memory of a process that generates one batch, in MiB."""
     lm = (
@@ -147,6 +171,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--sampling-only", action="store_true")
+    parser.add_argument("--logprobs-only", action="store_true")
     parser.add_argument("--peak", choices=["stock", "population"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -155,10 +180,14 @@ def main() -> None:
     if arguments.sampling_only:
         sampling(arguments.rows, arguments.pairs)
         return
+    if arguments.logprobs_only:
+        logprobs(arguments.rows, arguments.pairs)
+        return
     if not arguments.memory_only:
         speed(1, arguments.pairs)
         speed(arguments.rows, arguments.pairs)
         sampling(arguments.rows, arguments.pairs)
+        logprobs(arguments.rows, arguments.pairs)
     memory(arguments.rows, max(arguments.pairs // 3, 2))
 
 

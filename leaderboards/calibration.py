@@ -11,8 +11,9 @@ from btrans_eval.leaderboards import refusals
 from btrans_eval.leaderboards.numbers import CALIBRATION, Number
 from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores import counted, uncertainty
+from btrans_eval.scores.folds import DRAWS
 
-_METHOD = "percentiles of 1,000 draws"
+_METHOD = f"percentiles of {DRAWS:,} draws"
 
 
 def calibration_of(
@@ -33,7 +34,7 @@ def calibration_of(
     recorded = entry["confidence"]["figures"]["share"]
     votes = votes_of(questions)
     c, y = votes.share, votes.credit
-    deviation = float((y * (1 - c) ** 2 + (1 - y) * c**2).std(ddof=1)) if len(c) > 1 else None
+    deviation = float(uncertainty.squared_errors(c, y).std(ddof=1)) if len(c) > 1 else None
     found = {}
     for kind, value in {
         "brier": uncertainty.brier(c, y).score,

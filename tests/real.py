@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -57,3 +58,19 @@ def members(folder: Path) -> list[dict]:
     """The lines of the one file of every member's responses."""
     (path,) = folder.glob("members_*.jsonl")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_alike(one: list[dict], other: list[dict]) -> None:
+    """The same lines; the last digit of a log-probability is its batch's."""
+    lines, logprobs = _apart(one)
+    others, expected = _apart(other)
+    assert lines == others
+    assert logprobs == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+def _apart(lines: list[dict]) -> tuple[list[dict], list[float]]:
+    responses = [{**one} for line in lines for one in line["responses"]]
+    logprobs = [one.pop("mean_logprob") for one in responses]
+    rest = iter(responses)
+    bare = [{**line, "responses": [next(rest) for _ in line["responses"]]} for line in lines]
+    return bare, [math.nan if value is None else value for value in logprobs]

@@ -1,10 +1,13 @@
-"""A generative task of the harness over rows of our own, as files of a folder."""
+"""Tasks of the harness over rows of our own, as files of a folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 EXACT_MATCH = "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]"
 
@@ -40,3 +43,30 @@ num_fewshot: 0
 {scoring}
 """
     )
+
+
+def choices(
+    folder: Path, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc",)
+) -> None:
+    """Write choices.yaml, a multiple-choice task, and its rows.
+
+    Args:
+        rows: each of ``q``, ``choices`` and ``gold``, the index of the right one.
+        metrics: of the harness, means of which more is better.
+    """
+    file = folder / "choices.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": "choices",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(file)}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{gold}}",
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics
+        ],
+    }
+    (folder / "choices.yaml").write_text(yaml.safe_dump(task))

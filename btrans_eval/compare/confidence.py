@@ -49,7 +49,7 @@ def of_arm(votes: Votes) -> dict[str, Any]:
         found = uncertainty.figures(values, votes.credit)
         drawn = uncertainty.resampled(values, votes.credit)
         kinds[kind] = {
-            name: _with_ends(found[name], _centred(name, found[name], drawn[name]))
+            name: _told("estimate", name, found[name], drawn[name])
             for name in (names or tuple(found))
         }
     return {
@@ -66,10 +66,9 @@ def of_pair(a: Votes, b: Votes) -> list[dict[str, Any]]:
     rows = []
     for name in COMPARED:
         one, other = found[0][name], found[1][name]
-        if one is None or other is None:
-            rows.append({"figure": name, "difference": None, "low": None, "high": None})
-            continue
-        rows.append({"figure": name, **_named(one - other, drawn[0][name] - drawn[1][name])})
+        gap = None if one is None or other is None else one - other
+        apart = drawn[0][name] - drawn[1][name]
+        rows.append({"figure": name, **_told("difference", name, gap, apart)})
     return rows
 
 
@@ -77,22 +76,11 @@ def _shares(votes: Votes) -> tuple[Floats, Floats]:
     return votes.share, votes.credit
 
 
-def _named(gap: float, drawn: Floats) -> dict[str, Any]:
-    found = _with_ends(gap, drawn)
-    return {"difference": gap, "low": found["low"], "high": found["high"]}
-
-
-def _with_ends(value: float | None, drawn: Floats) -> dict[str, Any]:
-    ends = None if value is None else uncertainty.ends(drawn)
-    low, high = ends or (None, None)
-    return {"estimate": value, "low": low, "high": high}
-
-
-def _centred(name: str, value: float | None, drawn: Floats) -> Floats:
-    """The draws without what drawing adds on average; none where that cannot be told."""
-    if name in UNBOUNDED or value is None:
-        return np.full(1, np.nan)
-    return drawn - (np.nanmean(drawn) - value) if name in BIASED else drawn
+def _told(what: str, name: str, value: float | None, drawn: Floats) -> dict[str, float | None]:
+    """A figure, or a difference of two, with the ends of its interval."""
+    ends = uncertainty.interval(value, drawn, centred=name in BIASED)
+    low, high = (None, None) if name in UNBOUNDED else ends
+    return {what: value, "low": low, "high": high}
 
 
 def _reliability(votes: Votes) -> list[dict[str, float]]:

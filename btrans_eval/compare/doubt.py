@@ -18,15 +18,15 @@ from btrans_eval.scores.choices import (
     choices,
     cross_fitted,
     figures,
+    figures_of_members,
     measured,
     member,
     scaled_figures,
     surprises,
 )
 from btrans_eval.scores.doubt import doubt
-from btrans_eval.scores.folds import Ints, copies, folds, resamples
+from btrans_eval.scores.folds import DRAWS, Ints, copies, folds, resamples
 
-DRAWS = 1000
 SQUARED, ECE = "squared_error_20", "ece_20"
 Drawn = dict[str, Floats]
 
@@ -60,18 +60,20 @@ class _Arm:
     temperatures: list[float] | None = None
 
 
-def examine(population: ChoiceRun, stock: ChoiceRun | None) -> dict[str, Any]:
+def examine(
+    population: ChoiceRun, stock: ChoiceRun | None, kept: Mapping[str, Kept]
+) -> dict[str, Any]:
     """All figures of a run's multiple-choice tasks; see docs/uncertainty.md for the document.
 
-    Raises:
-        UserError: if the runs were not asked the same, or no question of a task can be used.
+    Args:
+        kept: of `kept_of` the same runs.
     """
     found: dict[str, Any] = {
         "population": _facts(population),
         "stock": None if stock is None else _facts(stock),
         "draws": DRAWS,
     }
-    found["tasks"] = [_task(name, kept) for name, kept in kept_of(population, stock).items()]
+    found["tasks"] = [_task(name, of_task) for name, of_task in kept.items()]
     return found
 
 
@@ -80,7 +82,11 @@ def _facts(run: ChoiceRun) -> dict[str, Any]:
 
 
 def kept_of(population: ChoiceRun, stock: ChoiceRun | None = None) -> dict[str, Kept]:
-    """The questions of each task; UserError as `examine`."""
+    """The questions of each task that can be used.
+
+    Raises:
+        UserError: if the runs were not asked the same, or no question of a task can be used.
+    """
     if stock is None:
         return {name: _kept(name, asked, None) for name, asked in population.tasks.items()}
     if missing := [each for each in population.tasks if each not in stock.tasks]:
@@ -193,16 +199,9 @@ def _arm(given: Choices, rows: Ints) -> _Arm:
 
 def _members(given: Choices, rows: Ints) -> _Arm:
     """Mean of the members' own figures."""
-    arms = [_arm(member(given, place), rows) for place in range(given.table.shape[1])]
-    once: dict[str, float | None] = {}
-    for name in arms[0].once:
-        values = [arm.once[name] for arm in arms]
-        known = [value for value in values if value is not None]
-        once[name] = float(np.mean(known)) if len(known) == len(values) else None
-    drawn = {
-        name: np.mean([arm.drawn[name] for arm in arms], axis=0) for name in arms[0].drawn
-    }  # fmt: skip
-    return _Arm(once, drawn, np.mean([arm.right for arm in arms], axis=0))
+    once = figures_of_members(given, np.arange(len(given.gold))[None])
+    own = [measured(member(given, place)).right for place in range(given.table.shape[1])]
+    return _Arm(_known(once), figures_of_members(given, rows), np.mean(own, axis=0))
 
 
 def _scaled(given: Choices, fold: Ints, rows: Ints) -> _Arm:
@@ -258,15 +257,11 @@ def _ends(
 ) -> tuple[float | None, float | None]:
     """95% percentiles; of the squared error without what drawing adds on average.
 
-    None for the calibration error, to which drawing adds too much, of one question, and where no
-    draw differs.
+    None for the calibration error, to which drawing adds too much, and of one question.
     """
-    if value is None or name == ECE or questions < 2:
+    if name == ECE or questions < 2:
         return None, None
-    if name == SQUARED and np.isfinite(drawn).any():
-        drawn = drawn - (np.nanmean(drawn) - value)
-    low, high = uncertainty.ends(drawn) or (None, None)
-    return (None, None) if low == high else (low, high)  # no draw differs: no certainty
+    return uncertainty.interval(value, drawn, centred=name == SQUARED)
 
 
 def _why(name: str, arm: _Arm) -> str:

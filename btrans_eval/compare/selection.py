@@ -13,9 +13,7 @@ import numpy as np
 from btrans_eval.compare.columns import Floats
 from btrans_eval.results import AnsweredQuestion
 from btrans_eval.scores import selection, uncertainty
-from btrans_eval.scores.folds import Ints, copies, folds, resamples
-
-DRAWS = 1000
+from btrans_eval.scores.folds import DRAWS, Ints, copies, folds, resamples
 
 
 def sizes(members: int) -> list[int]:
@@ -40,7 +38,8 @@ def of_arm(
         return None
     fold = folds([name.partition("#")[0] for name in documents])
     if fold is None:
-        return {"folds": None, "why": "needs two different questions or more", "of": []}
+        why = "needs two different questions or more"
+        return {"exploratory": True, "folds": None, "why": why, "of": []}
     ordered = [sorted(each.responses, key=lambda one: one.member) for each in questions]
     classes = [[one.label for one in row] for row in ordered]
     scores = [[float(one.score or 0.0) for one in row] for row in ordered]
@@ -77,7 +76,6 @@ def _of_size(
 
 
 def _told(value: Floats, drawn: Floats) -> dict[str, Any]:
-    low, high = uncertainty.ends(drawn) or (None, None)
-    if low == high:  # no draw differs, which is no certainty
-        low, high = None, None
-    return {"estimate": float(value[0]), "low": low, "high": high}
+    estimate = float(value[0])
+    low, high = uncertainty.interval(estimate, drawn)
+    return {"estimate": estimate, "low": low, "high": high}

@@ -6,19 +6,26 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from btrans_eval.answers.equivalence import Judge, classes
 from btrans_eval.answers.vote import plurality
-from btrans_eval.config import EXTRACTORS, check_choice, check_number, check_whole
+from btrans_eval.config import (
+    EXTRACTORS,
+    PopulationConfig,
+    check_choice,
+    check_number,
+    check_whole,
+)
 from btrans_eval.errors import UserError
 from btrans_eval.face.asked import Asked, AskedPrompt
-from btrans_eval.judged import JudgedResponse
 
 if TYPE_CHECKING:
     from btrans_eval.harness.response import Response
     from btrans_eval.model_adapters.hf import BTransHF
 
+_OF_THE_POPULATION = ("mu", "prior", "noise", "noise_from", "norms")
 _ELSEWHERE = {
     "pretrained": "the model is ask's first argument",
     "tokenizer": "give a loaded model with it, as (model, tokenizer)",
@@ -101,7 +108,8 @@ def ask(
         population = lm.runner.population
         noise = "" if population.sigma is None else f", σ = {population.sigma:g}"
         settings = (
-            f"{members} member{'' if members == 1 else 's'}{noise}, seed {population.seed}; "
+            f"{members} member{'' if members == 1 else 's'}{noise}{_unusual(population)}, "
+            f"seed {population.seed}; "
             + (f"sampled at temperature {warm:g}" if warm > 0 else "greedy")
             + f", at most {max_new_tokens} tokens"
             + (", as a chat message" if is_chat else ", as plain text")
@@ -175,13 +183,21 @@ def _responses(
     return [said[start : start + members] for start in range(0, len(said), members)]
 
 
+def _unusual(population: Any) -> str:
+    """What of a population is not as it is by default, beside sigma and seed, as it is given."""
+    usual = {each.name: each.default for each in fields(PopulationConfig)}
+    said = ((name, getattr(population, name)) for name in _OF_THE_POPULATION)
+    return "".join(
+        f", {name}={f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in said
+        if value != usual[name]
+    )
+
+
 def _judged(prompt: str, row: Sequence[Response], kind: str, judge: Judge) -> AskedPrompt:
     from btrans_eval.harness.response import answer_in
+    from btrans_eval.harness.scoring import judged
 
     answers = [answer_in(text, kind) for text in row]
     labels = classes(answers, kind, judge).labels
-    responses = tuple(
-        JudgedResponse(str(text), answer, label, {}, text.tokens, text.truncated)
-        for text, answer, label in zip(row, answers, labels, strict=True)
-    )
-    return AskedPrompt(prompt, responses, plurality(labels))
+    return AskedPrompt(prompt, tuple(judged(row, answers, labels)), plurality(labels))

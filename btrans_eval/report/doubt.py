@@ -46,14 +46,15 @@ def write(run: str, against: str | None, output: str | None) -> str:
         The tables as text.
 
     Raises:
-        UserError: as `examine`, or if the folder cannot be written.
+        UserError: as `kept_of`, or if the folder cannot be written.
     """
     population = load_population(run)
     stock = None if against is None else load_single(against)
-    found = examine(population, stock)
+    kept = kept_of(population, stock)
+    found = examine(population, stock, kept)
     text = "\n".join([*_opening(found), *(_told(task) for task in found["tasks"]), _RULE])
     if output is not None:
-        pictures = [split(name, kept) for name, kept in kept_of(population, stock).items()]
+        pictures = [split(name, of_task) for name, of_task in kept.items()]
         _write(Path(output), found, pictures)
         text += f"\nwrote {Path(output) / 'doubt.json'}, a picture of each task beside it"
     return text

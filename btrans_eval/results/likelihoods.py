@@ -6,6 +6,7 @@ A population's are in its members file, one for each member; a single model's in
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 from btrans_eval.errors import UserError
 from btrans_eval.results.rows import digest
 from btrans_eval.results.runs import opened, samples_of
+
+logger = logging.getLogger(__name__)
 
 Table = tuple[tuple[float, ...], ...]
 
@@ -92,7 +95,7 @@ def load_single(path: str | Path) -> ChoiceRun:
             "lm_eval --model hf, or of btrans-hf with sigma=0,members=1"
         )
     tasks = {
-        task: tuple(_question(row, (_logged(row),)) for row in of_task)
+        task: _questions(task, of_task, [(_logged(row),) for row in of_task])
         for task, of_task in _rows(given, file, results).items()
     }
     return ChoiceRun(given, str(results.get("model_name")), 1, tasks)
@@ -117,9 +120,14 @@ def _rows(given: Path, file: Path, results: Mapping[str, Any]) -> dict[str, list
     return found
 
 
-def _question(row: Mapping[str, Any], table: Table) -> ChoiceQuestion:
-    asked = _asked(row)
-    return ChoiceQuestion(digest(row["doc"]), int(row["doc_id"]), asked, _gold(row, asked), table)
+def _questions(
+    task: str, rows: Sequence[Mapping[str, Any]], tables: Sequence[Table]
+) -> tuple[ChoiceQuestion, ...]:
+    golds = _golds(task, rows)
+    return tuple(
+        ChoiceQuestion(digest(row["doc"]), int(row["doc_id"]), _asked(row), gold, table)
+        for row, gold, table in zip(rows, golds, tables, strict=True)
+    )
 
 
 def _asked(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -135,26 +143,46 @@ def _logged(row: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(values[: len(_asked(row))])
 
 
-def _gold(row: Mapping[str, Any], asked: Sequence[tuple[str, str]]) -> int | None:
-    """Place of the right choice: a number, or the choice's own text, as the harness reads it.
+def _golds(task: str, rows: Sequence[Mapping[str, Any]]) -> list[int | None]:
+    """Place of each row's right choice: a number, or the choice's own text.
 
-    None where several are right, none is, or the choices are not continuations of one prompt. Where
-    the row says whether the likeliest choice is right, it must be so.
+    A samples file does not say which of the two a task means. It is the one that gives every row a
+    place that agrees with the row's ``acc``, where that is there; of two, numbers, as the harness
+    takes them. None where several are right, none is, or the choices are not continuations of one
+    prompt.
     """
+    read = [_readings(row) for row in rows]
+    known = [each for each in read if each]
+    agreed = [kind for kind in ("number", "text") if all(kind in each for each in known)]
+    if len(agreed) > 1 and any(each["number"] != each["text"] for each in known):
+        logger.warning(
+            "%s: right choices may be meant as numbers or as texts; numbers are taken", task
+        )
+    return [
+        each[agreed[0]] if agreed and each else next(iter(each.values()), None) for each in read
+    ]
+
+
+def _readings(row: Mapping[str, Any]) -> dict[str, int]:
+    """Places that a row's target may mean, by how it is read."""
+    asked = _asked(row)
     if len({prompt for prompt, _ in asked}) != 1:
-        return None
+        return {}
     target = str(row["target"]).strip()
     if target.startswith("[") and target.endswith("]"):
         inner = [each.strip() for each in target[1:-1].split(",")]
         target = inner[0].strip("'\"") if len(inner) == 1 else ""
     texts = [continuation.strip() for _, continuation in asked]
-    places = [int(target)] if target.isdecimal() and int(target) < len(asked) else []
-    places += [texts.index(target)] if texts.count(target) == 1 else []
-    if "acc" in row["metrics"]:
-        values = _logged(row)
-        likeliest = values.index(max(values))
-        places = [place for place in places if (place == likeliest) == bool(float(row["acc"]))]
-    return places[0] if places else None
+    places = {}
+    if target.isdecimal() and int(target) < len(asked):
+        places["number"] = int(target)
+    if texts.count(target) == 1:
+        places["text"] = texts.index(target)
+    if "acc" not in row["metrics"]:
+        return places
+    values = _logged(row)
+    is_right, likeliest = bool(float(row["acc"])), values.index(max(values))
+    return {kind: place for kind, place in places.items() if (place == likeliest) == is_right}
 
 
 def _members_file(given: Path, file: Path, results: Mapping[str, Any]) -> Path:
@@ -198,7 +226,7 @@ def _of_members(log: Path) -> Lines:
 def _with_members(
     task: str, rows: Sequence[Mapping[str, Any]], lines: Lines, log: Path
 ) -> tuple[ChoiceQuestion, ...]:
-    found = []
+    tables: list[Table] = []
     for row in rows:
         # equal rows in the order of their numbers
         copies = lines.get((task, row["doc_hash"]), {})
@@ -208,6 +236,5 @@ def _with_members(
             raise UserError(
                 f"members: {log} lacks row {row['doc_id']} of {task}; it is not of this run"
             )
-        table = zip(*(choices[place] for place in range(count)), strict=True)
-        found.append(_question(row, tuple(table)))
-    return tuple(found)
+        tables.append(tuple(zip(*(choices[place] for place in range(count)), strict=True)))
+    return _questions(task, rows, tables)

@@ -116,7 +116,16 @@ def opened(given: Path) -> tuple[Path, dict[str, Any]]:
         raise UserError(f"results: {file} cannot be read ({error})") from None
     if not isinstance(results, dict) or not {"results", "configs", "config"} <= set(results):
         raise UserError(f"results: {file} is no results file of lm_eval")
+    _name_model(results)
     return file, results
+
+
+def _name_model(results: dict[str, Any]) -> None:
+    """The default model by its own name: the harness calls it by a new random one in each run."""
+    config = results["config"]
+    given = config.get("model_args") or ""
+    if "btrans" in config and "pretrained" not in given and "peft" not in given:
+        results["model_name"] = config["btrans"].get("model", results.get("model_name"))
 
 
 def samples_of(task: str, file: Path) -> Path:

@@ -129,6 +129,15 @@ def figures(found: Measured, rows: Ints, several: bool) -> dict[str, Floats]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def figures_of_members(given: Choices, rows: Ints) -> dict[str, Floats]:
+    """Means of the members' own `figures`; NaN or inf where one's is."""
+    own = [
+        figures(measured(member(given, place)), rows, several=False)
+        for place in range(given.table.shape[1])
+    ]
+    return {name: np.mean([each[name] for each in own], axis=0) for name in own[0]}
+
+
 def surprises(given: Choices) -> Floats:
     """NLL of each question at each temperature that is tried, (questions, temperatures).
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from btrans_eval.errors import UserError
-from btrans_eval.scores import counted, uncertainty
+from btrans_eval.scores import choices, counted
 from btrans_eval.scores.rows import check_integer
 
 Floats = NDArray[np.float64]
@@ -33,6 +33,7 @@ class Doubt(NamedTuple):
         gold: place of the right choice.
         likeliest: choice with the largest mean likelihood, which the harness scores: not always
             the most probable one.
+        log_likelihoods: as given, (members, choices).
     """
 
     mean: Floats
@@ -42,6 +43,7 @@ class Doubt(NamedTuple):
     epistemic: float
     gold: int
     likeliest: int
+    log_likelihoods: Floats
 
 
 def doubt(log_likelihoods: ArrayLike, gold: int) -> Doubt:
@@ -67,7 +69,7 @@ def doubt(log_likelihoods: ArrayLike, gold: int) -> Doubt:
     mean = members.mean(axis=0)
     whole, own = _entropy(mean), float(np.mean([_entropy(each) for each in members]))
     likeliest = int(np.exp(table - table.max()).mean(axis=0).argmax())
-    return Doubt(mean, members, whole, own, max(whole - own, 0.0), int(gold), likeliest)
+    return Doubt(mean, members, whole, own, max(whole - own, 0.0), int(gold), likeliest, table)
 
 
 def _entropy(shares: Floats) -> float:
@@ -90,49 +92,18 @@ def summary(questions: Sequence[Doubt]) -> dict[str, float | None]:
     """
     if not questions:
         raise UserError("questions: must be at least one, got none")
-    right = np.array([float(each.mean.argmax() == each.gold) for each in questions])
-    sure = np.array([each.mean.max() for each in questions])
-    members = range(len(questions[0].members))
-    own_right = np.array(
-        [[float(each.members[m].argmax() == each.gold) for m in members] for each in questions]
-    )
-    own_sure = np.array([[each.members[m].max() for m in members] for each in questions])
-    bins = counted.BINS
-    found: dict[str, float | None] = {
-        "accuracy": float(right.mean()),
-        "accuracy_of_a_member": float(own_right.mean()),
-        "accuracy_of_mean_likelihood": float(np.mean([q.likeliest == q.gold for q in questions])),
-        "nll": float(np.mean([_surprise(each.mean, each.gold) for each in questions])),
-        "nll_of_a_member": float(
-            np.mean([_surprise(own, each.gold) for each in questions for own in each.members])
-        ),
-        "brier": float(np.mean([_brier(each.mean, each.gold) for each in questions])),
-        "brier_of_a_member": float(
-            np.mean([_brier(own, each.gold) for each in questions for own in each.members])
-        ),
-        "ece_20": uncertainty.expected_calibration_error(sure, right, bins),
-        "ece_20_of_a_member": float(
-            np.mean([
-                uncertainty.expected_calibration_error(own_sure[:, m], own_right[:, m], bins)
-                for m in members
-            ])
-        ),
-    }  # fmt: skip
-    for name in ("entropy", "aleatoric", "epistemic"):
-        values = np.array([getattr(each, name) for each in questions])
-        found[name] = float(values.mean())
-        if name != "aleatoric":
-            most = float(np.log(max(len(each.mean) for each in questions)))
-            calm = np.clip(1 - values / most, 0.0, 1.0)
-            found[f"auroc_{name}"] = uncertainty.auroc(calm, right)
-    return {name: value if value != float("inf") else None for name, value in found.items()}
-
-
-def _surprise(shares: Floats, gold: int) -> float:
-    return float("inf") if shares[gold] <= 0 else float(-np.log(shares[gold]))
-
-
-def _brier(shares: Floats, gold: int) -> float:
-    right = np.zeros(len(shares))
-    right[gold] = 1.0
-    return float(((shares - right) ** 2).sum())
+    given = choices.choices([q.log_likelihoods for q in questions], [q.gold for q in questions])
+    whole, rows = choices.measured(given), np.arange(len(questions))[None]
+    of_mean = choices.figures(whole, rows, several=True)
+    of_members = choices.figures_of_members(given, rows)
+    found = {
+        "accuracy_of_mean_likelihood": np.mean([q.likeliest == q.gold for q in questions]),
+        "entropy": whole.entropy.mean(),
+        "aleatoric": np.mean([q.aleatoric for q in questions]),
+        "epistemic": whole.epistemic.mean(),
+        "auroc_entropy": of_mean["auroc_entropy"][0],
+        "auroc_epistemic": of_mean["auroc_epistemic"][0],
+    }
+    for name in ("accuracy", "nll", "brier", f"ece_{counted.BINS}"):
+        found[name], found[f"{name}_of_a_member"] = of_mean[name][0], of_members[name][0]
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}

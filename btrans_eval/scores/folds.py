@@ -17,6 +17,8 @@ from btrans_eval.scores.rows import check_integer
 
 Ints = NDArray[np.int64]
 
+DRAWS = 1000
+"""Of the questions, for an interval."""
 FOLDS = 5
 FEW = 10
 """Different questions below which each is a fold of its own."""

@@ -13,7 +13,7 @@ from btrans_eval.scores.estimators import (
     pass_at_k,
     vote_tie,
 )
-from btrans_eval.scores.uncertainty import confidence
+from btrans_eval.scores.uncertainty import confidence, squared_errors
 
 LOWER_IS_BETTER = frozenset({
     "invalid_rate", "tie_rate", "truncated_rate", "vote_brier", "repetition",
@@ -79,7 +79,7 @@ def vote_columns(classes: Sequence[Hashable | None], scores: Sequence[float]) ->
     columns = {f"maj@{k}": maj_at_k(classes, scores, k) for k in curve_ks(n)}
     if n > 1:
         share, credit = confidence(classes).share, columns[f"maj@{n}"]
-        columns["vote_brier"] = credit * (1 - share) ** 2 + (1 - credit) * share**2
+        columns["vote_brier"] = float(squared_errors([share], [credit])[0])
     return columns
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from btrans_eval.errors import UserError
 from btrans_eval.scores import counted
+from btrans_eval.scores.folds import DRAWS, resamples
 from btrans_eval.scores.questions import per_question, same_shape
 from btrans_eval.scores.rows import check_integer, class_sizes
 
@@ -74,6 +75,13 @@ def brier(confidences: ArrayLike, credits: ArrayLike) -> Brier:
     """
     calibration, refinement = counted.brier(_counted(confidences, credits))
     return Brier(float(calibration[0] + refinement[0]), float(calibration[0]), float(refinement[0]))
+
+
+def squared_errors(confidences: ArrayLike, credits: ArrayLike) -> Floats:
+    """What each question adds to `brier`, which is their mean; same shapes and errors."""
+    c, y = _checked(confidences, credits)
+    found: Floats = y * (1 - c) ** 2 + (1 - y) * c**2
+    return found
 
 
 def expected_calibration_error(
@@ -178,7 +186,7 @@ def figures(confidences: ArrayLike, credits: ArrayLike) -> dict[str, float | Non
 
 
 def resampled(
-    confidences: ArrayLike, credits: ArrayLike, draws: int = 1000, seed: int = 0
+    confidences: ArrayLike, credits: ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Floats]:
     """`figures` of questions drawn with replacement, by name, shape (draws,); NaN: there is none.
 
@@ -191,13 +199,11 @@ def resampled(
         seed: of numpy's Philox, at least 0.
     """
     c, y = _checked(confidences, credits)
-    check_integer("draws", draws, 100)
-    check_integer("seed", seed, 0)
-    generator = np.random.Generator(np.random.Philox(seed))
+    every = resamples(draws, len(c), seed)
     parts: list[dict[str, Floats]] = []
     at_once = max(_CELLS // len(c), 1)
     for start in range(0, draws, at_once):
-        rows = generator.integers(0, len(c), (min(at_once, draws - start), len(c)))
+        rows = every[start : start + at_once]
         parts.append(counted.figures(counted.count(c, y, rows), counted.count(y, y, rows)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -210,6 +216,27 @@ def ends(values: Floats, confidence: float = 0.95) -> tuple[float, float] | None
     tail = (1 - confidence) / 2
     low, high = np.quantile(known, [tail, 1 - tail]).tolist()
     return low, high
+
+
+def interval(
+    value: float | None, drawn: Floats, centred: bool = False
+) -> tuple[float | None, float | None]:
+    """Ends of a figure's 95% interval, from its values in draws of the questions.
+
+    None where the figure has no value, a draw in twenty or more has none, or no draw differs, which
+    is no certainty.
+
+    Args:
+        value: of all questions.
+        drawn: shape (draws,).
+        centred: whether to leave out what drawing adds on average.
+    """
+    if value is None:
+        return None, None
+    if centred and np.isfinite(drawn).any():
+        drawn = drawn - (np.nanmean(drawn) - value)
+    low, high = ends(drawn) or (None, None)
+    return (None, None) if low == high else (low, high)
 
 
 def _counted(confidences: ArrayLike, credits: ArrayLike) -> counted.Counted:

@@ -19,7 +19,8 @@ def merge(target: str, sources: Sequence[str]) -> None:
     """Copy all rows of the sources, which stay as they are, into the target.
 
     A row that the target holds stays, also where a source holds another text for it: two machines
-    may round a near tie differently. How many do is printed.
+    may round a near tie differently. How many do is printed. Only a log-probability that a row of
+    the target lacks, as those of scheme 1 do, is taken from a source that has it of the same text.
 
     Args:
         target: a store; it is made where there is no file.
@@ -42,7 +43,7 @@ def merge(target: str, sources: Sequence[str]) -> None:
 
 
 def _copy(path: Path, source: sqlite3.Connection, target: Path, into: sqlite3.Connection) -> str:
-    new, known, differ = dict.fromkeys(_SAID, 0), 0, 0
+    new, known, differ, completed = dict.fromkeys(_SAID, 0), 0, 0, 0
     with files.explained(target, into):
         into.execute("BEGIN IMMEDIATE")
         for table in _SAID:
@@ -56,12 +57,26 @@ def _copy(path: Path, source: sqlite3.Connection, target: Path, into: sqlite3.Co
                 statement = select(table, "WHERE key = ?")
                 held = salvage.as_row(table, into.execute(statement, (row["key"],)).fetchone())
                 differ += held[_SAID[table]] != row[_SAID[table]]
+                completed += table == "responses" and _completed(into, held, row)
         into.execute("COMMIT")
     said = (
         f"{new['responses']} responses, {new['likelihoods']} loglikelihoods and "
         f"{new['verdicts']} verdicts are new, {known} were there"
     )
-    return said + (f", {differ} of them otherwise, which stay as they were" if differ else "")
+    said += f", {differ} of them otherwise, which stay as they were" if differ else ""
+    return said + (f", {completed} of them got a log-probability" if completed else "")
+
+
+def _completed(into: sqlite3.Connection, held: salvage.Row, row: salvage.Row) -> bool:
+    """Whether a response got the log-probability that it lacked, from the same one of a source."""
+    is_same = all(held[name] == row[name] for name in ("text", "tokens", "finish"))
+    if not is_same or held["mean_logprob"] is not None or row["mean_logprob"] is None:
+        return False
+    into.execute(
+        "UPDATE responses SET mean_logprob = ?, checksum = ? WHERE id = ?",
+        (row["mean_logprob"], row["checksum"], held["id"]),
+    )
+    return True
 
 
 def _rows(path: Path, source: sqlite3.Connection, table: str) -> Any:

@@ -132,7 +132,9 @@ def _drawn(scores: Tensor, uniform: Sequence[float]) -> tuple[Tensor, Tensor]:
     threshold = on(scores.device, uniform, cumulative.dtype)[:, None]
     # the first token whose cumulative probability reaches the threshold: never one of
     # probability 0, because thresholds are above 0 and at most the sum of all
-    return torch.searchsorted(cumulative, threshold * total), total
+    chosen = torch.searchsorted(cumulative, threshold * total)
+    # where the sum is no number nothing reaches it: kept a token until the sum is looked at
+    return chosen.clamp(max=scores.shape[-1] - 1), total
 
 
 def _check_finite(is_finite: bool) -> None:

@@ -158,6 +158,23 @@ def test_a_population_of_another_model_is_exploratory(tmp_path: Path) -> None:
     assert not any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
 
 
+@pytest.mark.parametrize("given", [{"sigma": 0.01}, "sigma=0.01", None])
+def test_the_default_model_is_one_model_though_the_harness_names_it_by_chance(
+    tmp_path: Path, given: Any
+) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+
+    def unnamed(results: dict[str, Any]) -> None:
+        results["config"]["model_args"] = given
+        results["config"]["btrans"]["model"] = "/models/default"
+        results["model_name"] = f"random{results['config']['btrans']['sigma']}"
+
+    for run in runs.values():
+        change_results(run, unnamed)
+    assert results.load(runs["stock"]).results["model_name"] == "/models/default"
+    assert any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
+
+
 def test_differences_of_shares_stay_within_them(tmp_path: Path) -> None:
     runs = pair(tmp_path, tasks=["sums"], questions=3)
     change_rows(runs["population"], "sums", no_answer)

@@ -48,10 +48,20 @@ def test_the_container_has_the_releases_that_make_has():
 
 
 def test_a_commit_is_held_to_what_make_check_runs():
-    hooks = read_yaml(".pre-commit-config.yaml")["repos"][0]["hooks"]
+    settings = read_yaml(".pre-commit-config.yaml")
+    hooks = settings["repos"][0]["hooks"]
+    stages = {stage for hook in hooks for stage in hook.get("stages", ["pre-commit"])}
+    assert stages == set(settings["default_install_hook_types"]), "or no hook of it is installed"
     entries = " ".join(hook["entry"] for hook in hooks)
     for command in ("ruff check", "ruff format", "make check"):
         assert command in entries
+
+
+def test_the_forge_runs_what_ci_runs_and_nothing_twice():
+    ours = re.findall(r"^make (\S+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.M)
+    jobs = read_yaml(".github/workflows/ci.yml")["jobs"].values()
+    runs = [step.get("run", "") for job in jobs for step in job["steps"]]
+    assert ours and sorted(line.split()[1] for line in runs if line.startswith("make ")) == ours
 
 
 def test_workflows_and_issue_templates_are_whole():

@@ -60,6 +60,23 @@ def test_every_public_name_has_its_section():
         assert f"\n## {name}\n" in PAGES["python.md"]
 
 
+def test_every_task_and_group_stands_on_its_page():
+    page = (ROOT / "docs" / "reference" / "tasks.md").read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tasks").rglob("*.yaml")]
+    names = {name for text in texts
+             for name in re.findall(r"^(?:task|group): *(\w+)$", text, flags=re.M)}  # fmt: skip
+    assert len(names) > 50 and {"btrans_gsm8k", "btrans_math"} <= names
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
+
+
+def test_every_room_stands_under_what_lies_where():
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("\n## What lies where\n")[1].split("\n## ")[0]
+    rooms = {path.parent.name for path in (ROOT / "btrans_eval").glob("*/__init__.py")}
+    assert {"store", "face"} <= rooms
+    assert sorted(name for name in rooms if not re.search(rf"[`/]{name}/`", table)) == []
+
+
 def test_every_module_has_its_row():
     for folder in ("btrans_eval", "model_adapters", "leaderboards", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -12,7 +12,7 @@ import toy_task
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from btrans_eval import ask
+from btrans_eval import Population, ask
 from btrans_eval.answers.vote import plurality
 from btrans_eval.errors import UserError
 from btrans_eval.face.asked import Asked, AskedPrompt
@@ -81,6 +81,14 @@ def test_a_loaded_model_says_the_same_and_stays_as_it_was(place, loaded):
     assert tokenizer.chat_template is None
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_how_likely_each_response_was_is_told(loaded, temperature):
+    (one,) = ask(loaded, PROMPTS[0], sigma=SIGMA, max_new_tokens=6, temperature=temperature)
+    for response in one.responses:
+        assert isinstance(response.mean_logprob, float) and -20 < response.mean_logprob <= 0
+        assert response.tokens and response.truncated is not None
+
+
 def test_without_noise_greedy_members_are_one(loaded):
     (one,) = ask(loaded, PROMPTS[0], members=3, sigma=0, max_new_tokens=6)
     assert len({response.text for response in one.responses}) == 1
@@ -105,6 +113,28 @@ def test_a_template_is_used_where_there_is_one_unless_refused(loaded):
     plain = ask(loaded, "w9 w5 w6 w11", chat_template=False, **kinds)
     assert "plain text" in plain.settings
     assert texts(message) == texts(plain)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"sigma": 0.5}, "2 members, σ = 0.5, seed 0; greedy"),
+        ({"sigma": 0.5, "prior": "isotropic", "mu": 0.0}, "2 members, σ = 0.5, seed 0; greedy"),
+        ({"sigma": 0.5, "prior": "scaled", "norms": "residual", "seed": 7},
+         "2 members, σ = 0.5, prior=scaled, norms=residual, seed 7; greedy"),
+        ({"sigma": 0.5, "mu": 0.25, "noise": "token", "noise_from": "generation"},
+         "2 members, σ = 0.5, mu=0.25, noise=token, noise_from=generation, seed 0; greedy"),
+    ],
+)  # fmt: skip
+def test_the_last_line_tells_what_is_not_by_default(loaded, given, said):
+    assert ask(loaded, "w5", members=2, max_new_tokens=2, **given).settings.startswith(said)
+
+
+def test_the_last_line_tells_a_file_of_noise(loaded, tmp_path):
+    file = str(tmp_path / "mine.safetensors")
+    Population(loaded[0], sigma=0.1).save(file)
+    asked = ask(loaded, "w5", members=2, max_new_tokens=2, prior=file)
+    assert asked.settings.startswith(f"2 members, prior={file}, seed 0; greedy")
 
 
 def made(answers: list[str | None], kind: str = "integer") -> Asked:

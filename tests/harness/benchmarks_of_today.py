@@ -104,7 +104,8 @@ HALF = {
     "solution": "It is $\\boxed{\\frac{1}{2}}$.",
 }
 FINAL = "Final Answer: The final answer is ${}$. I hope it is correct."
-HALVES = always(FINAL.format("\\frac{1}{2}"), FINAL.format("0.5"), FINAL.format("3"), "")
+# not 0.5: the harness compares values for five seconds of the clock, too few on a busy machine
+HALVES = always(FINAL.format("\\frac{1}{2}"), FINAL.format("\\frac12"), FINAL.format("3"), "")
 AIME = always("So $\\boxed{70}$.", "\\boxed{070}", "\\boxed{71}", "")
 # the harness compares texts, so 070 is wrong to it; our vote counts it with 70
 AIME_FOUND = [1.0, 0.0, 0.0, 0.0], [0, 0, 1, None]

@@ -133,7 +133,7 @@ def test_options_that_are_shuffled_on_loading_are_so_as_in_the_harness(tmp_path,
         monkeypatch.chdir(folder)
         if who == "viewed":
             random.seed(99)
-            with _viewed(K, None):
+            with _viewed(K, None, None):
                 run = EvaluatorConfig(tasks=name, seed=[0, 1234, 1234, 1234])
                 task = run.process_tasks().load([name])["tasks"][name]
         else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
 
 import pytest
 import tiny_checkpoint
-import yaml
+import toy_task
 from lm_eval.__main__ import cli_evaluate
 from real import members, results
 
@@ -23,22 +22,7 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("choices")
     tiny_checkpoint.save(folder / "model")
     odd = [{**ROWS[0], "gold": 7}]  # there is no such choice
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS + odd))
-    task = {
-        "task": "choices",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / "rows.jsonl")}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{q}}",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "{{gold}}",
-        "metric_list": [
-            {"metric": name, "aggregation": "mean", "higher_is_better": True}
-            for name in ("acc", "acc_mutual_info")
-        ],
-    }
-    (folder / "choices.yaml").write_text(yaml.safe_dump(task))
+    toy_task.choices(folder, ROWS + odd, metrics=("acc", "acc_mutual_info"))
     return folder
 
 

@@ -205,7 +205,7 @@ def unstopped(checkpoint, monkeypatch, arguments, **own) -> list[list[int]]:
     resolve = lm.engine.generation._resolve
     with monkeypatch.context() as patch:
         patch.setattr(lm.engine.generation, "_resolve", lambda request: ([], *resolve(request)[1:]))
-        words = lambda self, tokens: Response(" ".join(map(str, tokens)), 0, False)  # noqa: E731
+        words = lambda self, tokens, logprobs: Response(" ".join(map(str, tokens)), 0, False)  # noqa: E731
         patch.setattr(Ending, "response", words)
         texts = lm.generate_until(cloned(generation(PROMPTS, arguments, 6)))
     found = [[int(token) for token in text.split()] for text in texts]

@@ -11,15 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_checkpoint
-import yaml
+import toy_task
 from lm_eval.__main__ import cli_evaluate
 
 from btrans_eval.cli import main
+from btrans_eval.compare.doubt import examine, kept_of
 from btrans_eval.results.likelihoods import load_population, load_single
+from btrans_eval.scores.choices import choices, figures, measured
 from btrans_eval.scores.doubt import doubt, summary
-from btrans_eval.scores.uncertainty import auroc
+from btrans_eval.scores.folds import resamples
+from btrans_eval.scores.uncertainty import auroc, ends
 
 KINDS = 3
+WITH_STOCK = ("population", "stock")
 
 
 def write_run(
@@ -132,6 +136,41 @@ def test_differences_are_paired(told):
         assert each["figure"] != "ece_20" and each["low"] <= each["high"]
 
 
+def test_the_same_draws_are_taken_for_both(tmp_path):
+    """A population whose members all are the stock model differs from it in no draw."""
+    tables = [table for table, _ in write_run(tmp_path / "stock", 1, sigma=None)]
+
+    def repeat(q, table, row):
+        table[:] = tables[q]
+        row["acc"] = float(tables[q][0].argmax() == q % KINDS)
+        row["filtered_resps"] = [[str(each), "False"] for each in tables[q][0]]
+
+    write_run(tmp_path / "population", 4, seed=1, change=repeat)
+    runs = load_population(tmp_path / "population"), load_single(tmp_path / "stock")
+    found = examine(*runs, kept_of(*runs))
+    (task,) = found["tasks"]
+    pairs = [each for each in task["differences"] if (each["a"], each["b"]) == WITH_STOCK]
+    assert {each["figure"] for each in pairs} >= {"nll", "brier", "auroc_entropy"}
+    for each in pairs:
+        assert each["difference"] == pytest.approx(0)
+        if each["figure"] != "accuracy":
+            assert (each["low"], each["high"]) == (None, None), each["figure"]
+    nll = task["arms"]["population"]["figures"]["nll"]
+    assert nll["low"] < nll["high"]
+
+
+def test_the_squared_error_is_told_without_what_drawing_adds(told):
+    _, population, _, found, _ = told
+    name = "squared_error_20"
+    given = choices([table for table, _ in population], [gold for _, gold in population])
+    drawn = figures(measured(given), resamples(1000, 24), True)[name]
+    (value,) = figures(measured(given), np.arange(24)[None], True)[name]
+    low, high = ends(drawn - (np.nanmean(drawn) - value))
+    told_of = found["tasks"][0]["arms"]["population"]["figures"][name]
+    assert told_of == pytest.approx({"estimate": value, "low": low, "high": high})
+    assert abs(np.nanmean(drawn) - value) > 0.01  # else nothing would have been left out
+
+
 def test_tables_and_pictures_are_written(told):
     folder, _, _, found, said = told
     assert "| stock model, scaled | " in said and "| population − stock model | " in said
@@ -217,6 +256,32 @@ def test_one_question_bounds_nothing(tmp_path, capsys):
     assert nll["estimate"] > 0 and nll["low"] is None and nll["high"] is None
 
 
+def test_a_gold_is_read_alike_in_all_rows(tmp_path, caplog):
+    """A row alone may leave open whether 0 is a place or a text; the others do not."""
+    words = ["1", "0", "2"][:KINDS]
+
+    def texts(q, table, row):
+        for c, word in enumerate(words):
+            row["arguments"][f"gen_args_{c}"]["arg_1"] = f" {word}"
+        likeliest = max(range(len(words)), key=lambda c: float(row["filtered_resps"][c][0]))
+        row["target"], row["acc"] = words[q % KINDS], float(likeliest == q % KINDS)
+
+    write_run(tmp_path / "texts", 2, change=texts)
+    (questions,) = load_population(tmp_path / "texts").tasks.values()
+    assert [one.gold for one in questions] == [q % KINDS for q in range(24)]
+    assert not caplog.records
+
+    def wrong(q, table, row):
+        texts(q, table, row)
+        row["target"], row["acc"] = "0", 0.0
+        row["filtered_resps"] = [["-9", "False"], ["-9", "False"], ["-1", "False"]]
+
+    write_run(tmp_path / "open", 2, questions=3, change=wrong)
+    (questions,) = load_population(tmp_path / "open").tasks.values()
+    assert {one.gold for one in questions} == {0}
+    assert "numbers are taken" in caplog.text
+
+
 def test_gold_may_be_a_text_or_a_list_of_one(tmp_path):
     def change(q, table, row):
         row["target"] = f"choice {q % KINDS}" if q % 2 else f"[{q % KINDS}]"
@@ -299,19 +364,7 @@ def test_runs_of_the_harness_itself(tmp_path, capsys, monkeypatch):
     rows = [
         {"q": f"w{20 + n} w5", "choices": ["w7", "w8 w9", "w30"], "gold": n % 3} for n in range(12)
     ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": "choices",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{q}}",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "{{gold}}",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (tmp_path / "choices.yaml").write_text(yaml.safe_dump(task))
+    toy_task.choices(tmp_path, rows)
     kinds = {"population": ("btrans-hf", ",sigma=0.8,members=4"), "stock": ("hf", ",dtype=float32")}
     for name, (kind, more) in kinds.items():
         monkeypatch.setattr(sys, "argv", [

@@ -60,11 +60,29 @@ def test_numbers_are_those_of_the_responses(place):
             assert gap["low"] < gap["estimate"] < gap["high"]
 
 
+def test_the_same_draws_are_taken_for_both(place):
+    """Where all members say the same, any of them differ from all in no draw."""
+    task = study.read(place).tasks[0].joined
+    alike = [
+        replace(each, responses=tuple(
+            replace(one, label=0, score=float(number % 2)) for one in each.responses
+        ))
+        for number, each in enumerate(task.arms[ARM])
+    ]  # fmt: skip
+    for one in selection.of_arm(task.documents, alike)["of"]:
+        assert one["best"]["low"] < one["best"]["high"]
+        for rival in ("random", "all"):
+            gap = one[f"best_minus_{rival}"]
+            assert gap["estimate"] == pytest.approx(0)
+            assert (gap["low"], gap["high"]) == (None, None)
+
+
 def test_one_question_and_samples_of_members_have_none(place):
     task = study.read(place).tasks[0].joined
     questions = task.arms[ARM]
     told = selection.of_arm(["x", "x#2"], questions[:2])
-    assert told == {"folds": None, "why": "needs two different questions or more", "of": []}
+    why = "needs two different questions or more"
+    assert told == {"exploratory": True, "folds": None, "why": why, "of": []}
     twice = [
         replace(each, responses=tuple(replace(one, member=0) for one in each.responses))
         for each in questions

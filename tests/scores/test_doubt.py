@@ -91,6 +91,17 @@ def test_figures_are_those_of_loops():
     assert found["nll"] < found["nll_of_a_member"] and found["brier"] < found["brier_of_a_member"]
 
 
+def test_members_that_are_the_same_tell_nothing_apart():
+    draws = np.random.default_rng(3)
+    rows = [draws.normal(-20, 3, 4) for _ in range(30)]
+    found = summary([doubt([row] * 3, int(draws.integers(4))) for row in rows])
+    assert found["auroc_epistemic"] == 0.5 and found["epistemic"] == pytest.approx(0)
+
+
+def test_a_chance_too_small_for_a_float_has_a_logarithm():
+    assert summary([doubt([[-2000.0, 0.0]], 0)])["nll"] == pytest.approx(2000)
+
+
 def test_what_has_no_value_is_none():
     certain = doubt([[0.0, -math.inf], [0.0, -math.inf]], 1)
     found = summary([certain])

@@ -1,4 +1,8 @@
-"""A store of scheme 1, which knew no log-probabilities: what it holds stays, and stays a hit."""
+"""A store of scheme 1, which knew no log-probabilities: what it holds stays, and stays a hit.
+
+The layout of its tables is repeated here on purpose, as it was then, and not taken from tables.py:
+a change of what we write must not change what these tests read.
+"""
 
 from __future__ import annotations
 
@@ -143,6 +147,44 @@ def test_both_are_merged_into_one_that_is_there(path, tmp_path):
     assert scheme(path) == 2
     assert texts(path, ROWS + 8) == {n: text_of(n) for n in range(ROWS + 8)}
     assert logprobs(path, ROWS + 8) == [None] * ROWS + [logprob_of(n) for n in range(60, 68)]
+
+
+def other(path: Path, numbers: range, text: str | None = None) -> Path:
+    store = Store(path)
+    add(store, numbers, text)
+    store.close()
+    return path
+
+
+def test_what_lacks_a_log_probability_gets_that_of_the_same_response(path, tmp_path, capsys):
+    new = other(tmp_path / "new.sqlite", range(50, ROWS + 2))
+    merge(str(path), [str(new)])
+    wanted = [None] * 50 + [logprob_of(n) for n in range(50, ROWS + 2)]
+    assert logprobs(path, ROWS + 2) == wanted and wanted.count(None) == 53  # 60 too has none
+    assert texts(path, ROWS + 2) == {n: text_of(n) for n in range(ROWS + 2)}
+    assert "10 were there, 8 of them got a log-probability\n" in capsys.readouterr().out
+    merge(str(path), [str(new)])  # they are intact, and once is enough
+    assert "12 were there\n" in capsys.readouterr().out
+    assert logprobs(path, ROWS + 2) == wanted
+
+
+def test_one_that_is_there_stays_where_the_source_has_none(path, tmp_path, capsys):
+    new = other(tmp_path / "new.sqlite", range(50, ROWS))
+    merge(str(new), [str(path)])
+    assert logprobs(new, ROWS) == [None] * 50 + [logprob_of(n) for n in range(50, ROWS)]
+    assert "10 were there\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, value", [("text", "x"), ("tokens", 1), ("finish", "length")])
+def test_another_response_gives_none(path, tmp_path, name, value):
+    row = {"text": text_of(50), "tokens": 50, "finish": "stop"} | {name: value}
+    store = Store(tmp_path / "new.sqlite")
+    given = StoredResponse(row["text"], row["tokens"], row["finish"] == "length", -0.5)
+    store.add_responses(CONTEXT, [(place(50), given)], 0.1)
+    store.close()
+    merge(str(path), [str(tmp_path / "new.sqlite")])
+    assert logprobs(path, ROWS) == [None] * ROWS
+    assert texts(path, ROWS)[50] == text_of(50)
 
 
 @pytest.mark.parametrize("page", [None, 0, 4])
