@@ -58,7 +58,7 @@ def main() -> None:
     for name, each in populations.items():
         file = given.output / f"{name.replace(' ', '-')}.safetensors"
         each.save(file)
-        arms[name] = {"kind": "population", "prior": str(file.resolve())}
+        arms[name] = {"prior": str(file.resolve())}
     for prior in ("isotropic", "scaled", "balanced"):
         scales = calibrate.balanced_scales(model, tokenizer) if prior == "balanced" else None
         one = Population(model, 1.0, prior=prior, scales=scales)
@@ -68,7 +68,7 @@ def main() -> None:
 
         sigma, seen, _ = search(at, budget, SIGMA)
         found[prior] = seen.measured
-        arms[prior] = {"kind": "population", "prior": prior, "sigma": sigma}
+        arms[prior] = {"prior": prior, "sigma": sigma}
         print(f"{prior}: sigma={sigma:.4g}", flush=True)
     print(f"\n{given.task}, {len(to_fit)} sequences fitted to; equal KL {budget:.4f}")
     print(table(found))
@@ -76,7 +76,8 @@ def main() -> None:
     (given.output / "priors.json").write_text(
         json.dumps({"held_out": facts, "arms": arms}, indent=1)
     )
-    asked = {"tasks": [given.asked], "repeats": 8, "arms": {"stock": {"kind": "stock"}, **arms}}
+    listed = [{"name": name, "kind": "population", "own": own} for name, own in arms.items()]
+    asked = {"tasks": [given.asked], "repeats": 8, "arms": ["stock", *listed]}
     (given.output / "arms.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the file was quantized from."""
 SIGMA = 0.01
 """Gentle on this model, which 0.05 destroys; what the demo and the benchmarks run with."""
+
+
+def with_noise(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Own arguments of the demo model with its SIGMA, which needs no calibration, where none say.
+
+    Args:
+        own: of ``PopulationConfig``, as the user gave them.
+    """
+    is_said = {"sigma", "kl"} & {*own} or own.get("prior", "isotropic") != "isotropic"
+    return dict(own) if is_said else {**own, "sigma": SIGMA}
 
 
 def demo_arguments() -> dict[str, Any]:

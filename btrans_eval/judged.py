@@ -45,13 +45,13 @@ class JudgedResponse:
         } | ({} if self.verdict is None else {"verdict": self.verdict})
         return json.dumps(item, ensure_ascii=False)
 
-    def of_member(self, member: int, sample: int) -> dict[str, Any]:
-        """Its entry in a members file."""
+    def of_member(self, member: int, sample: int, is_read: bool = True) -> dict[str, Any]:
+        """Its entry in a members file; without an answer where none was read."""
         return {
             "member": member,
             "sample": sample,
             "text": self.text,
-            "answer": self.answer,
+            **({"answer": self.answer} if is_read else {}),
             "tokens": self.tokens,
             "truncated": self.truncated,
             "mean_logprob": self.mean_logprob,

@@ -91,11 +91,13 @@ class Evidence:
         tasks: to export, at least one.
         arms: names of all arms of the comparison, so that readers know what was tried.
         left_out: tasks that are not exported, each with the reason.
+        on_trust: where the results do not name the model as the hub does, a line that says so.
     """
 
     tasks: tuple[TaskEvidence, ...]
     arms: tuple[str, ...]
     left_out: tuple[str, ...]
+    on_trust: str | None
 
 
 def gather(folder: Path, options: ExportOptions) -> Evidence:
@@ -133,7 +135,7 @@ def gather(folder: Path, options: ExportOptions) -> Evidence:
     if not shares:
         raise UserError(f"export: nothing can be exported ({'; '.join(left_out)})")
     names = tuple(arm["name"] for arm in comparison["arms"])
-    return Evidence(tuple(shares), names, tuple(left_out))
+    return Evidence(tuple(shares), names, tuple(left_out), refusals.on_trust(arms[0], options))
 
 
 def read(folder: Path) -> dict[str, Any]:

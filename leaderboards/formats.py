@@ -48,6 +48,8 @@ def export(format: str, folder: Path, options: ExportOptions) -> list[Path]:
     module = importlib.import_module(f"btrans_eval.leaderboards.{FORMATS[format]}")
     files: Callable[[Evidence, ExportOptions], Files] = module.files
     contents = files(evidence, options)  # all of them, before the first is written
+    if evidence.on_trust is not None:
+        print(evidence.on_trust, file=sys.stderr)
     for reason in evidence.left_out:
         print(f"left out {reason}", file=sys.stderr)
     output = options.output or Path(folder) / "exports" / format

@@ -26,7 +26,7 @@ def refuse_insisted(comparison: Mapping[str, Any]) -> None:
 
 def refuse_ids(population: Arm, options: ExportOptions) -> None:
     """A population under the id of the model that it was made from, or another base model."""
-    model = str(population.run.results.get("model_name") or "")
+    model = _model(population)
     if options.model_id.lower() == model.lower():
         raise UserError(
             f"model-id: {options.model_id} is the stock model that this population was made from; "
@@ -37,6 +37,21 @@ def refuse_ids(population: Arm, options: ExportOptions) -> None:
             f"base-model-id: the population was made from {model}, not {options.base_model_id}; "
             f"type --base-model-id {model}"
         )
+
+
+def on_trust(population: Arm, options: ExportOptions) -> str | None:
+    """A line where the results name a folder, which cannot tell the base model's id."""
+    model = _model(population)
+    if is_hub_id(model):
+        return None
+    return (
+        f"base-model-id: the results call the model {model or 'nothing'}; that it is "
+        f"{options.base_model_id} is taken on your word"
+    )
+
+
+def _model(population: Arm) -> str:
+    return str(population.run.results.get("model_name") or "")
 
 
 def refuse_run(arm: Arm) -> None:

@@ -35,8 +35,8 @@ ROOMS = {
         "training",
     },
     "calibration": {"errors", "config", "population", "model_adapters", "harness", "report"},
-    "results": {"errors", "judged"},
-    "compare": {"errors", "config", "results", "scores", "harness", "embeddings"},
+    "results": {"demo", "errors", "judged"},
+    "compare": {"errors", "config", "demo", "results", "scores", "harness", "embeddings"},
     "training": {
         "errors",
         "config",

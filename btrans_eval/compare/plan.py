@@ -17,6 +17,7 @@ from btrans_eval.config import (
     check_whole,
     refuse_misspelled,
 )
+from btrans_eval.demo import with_noise
 from btrans_eval.errors import UserError
 from btrans_eval.harness.pairs import read_entries
 
@@ -123,6 +124,8 @@ class Plan:
         own = {**given, **arm.own}
         if arm.kind == "stock":
             own = {"sigma": 0.0, "mu": 0.0, "seed": own.get("seed", 0)}
+        elif "pretrained" not in self.loading(arm):
+            own = with_noise(own)
         return PopulationConfig(**own, store=store)
 
     def loading(self, arm: ArmPlan) -> dict[str, Any]:
@@ -244,6 +247,10 @@ def read(path: Path) -> Plan:
     temperature = check_number("temperature", given.pop("temperature", 0.7), minimum=0.0)
     seeds = tuple(given.get("seeds", (0,)))
     arms = given.pop("arms", DEFAULT_ARMS)
+    if isinstance(arms, dict):
+        raise UserError(
+            f"compare: {path}: arms must be a list, got names {', '.join(map(str, arms))}"
+        )
     if isinstance(arms, str):
         plans = parse_arms(arms, temperature, seeds)
     else:

@@ -24,7 +24,7 @@ from btrans_eval.harness.response import Response
 from btrans_eval.harness.responses import open_log
 from btrans_eval.harness.shelf import Shelf
 from btrans_eval.harness.stopping import Votes
-from btrans_eval.harness.verdict import answer_kind, judge, no_verdict
+from btrans_eval.harness.verdict import all_line, answer_kind, judge, no_verdict
 from btrans_eval.population.noise import SCHEME as NOISE_SCHEME
 from btrans_eval.population.population import Population
 from btrans_eval.population.streams import SCHEME as SAMPLING_SCHEME
@@ -164,21 +164,19 @@ class Runner:
         # without noise one greedy response is every member's
         texts = [done[draw] for draw in range(len(done))] * (len(question.draws) // len(done))
         request = question.request
-        everything = {place: texts[copy % len(texts)] for copy, place in enumerate(question.places)}
-        if question.wants_all and self._log is None:
-            return everything
+        if question.wants_all:
+            if self._log is not None:
+                self._log.write({**all_line(question, texts), "rank": self.ranks.rank})
+            return {place: texts[copy % len(texts)] for copy, place in enumerate(question.places)}
         try:
             verdict = judge(question, texts, self.config.extractor, self.judge)
         except UserError:
             raise
         except Exception as error:
-            if not question.wants_all:  # else the task's own scoring will say
-                record.current().failures.note_vote(request.task_name, request.doc_id, error)
+            record.current().failures.note_vote(request.task_name, request.doc_id, error)
             verdict = no_verdict(question, texts)
         if self._log is not None:
             self._log.write({**verdict.line(), "rank": self.ranks.rank})
-        if question.wants_all:
-            return everything
         return dict.fromkeys(question.places, texts[verdict.vote.chosen])
 
     # -------------------------------------------------------------- loglikelihoods
@@ -258,7 +256,7 @@ class Runner:
         task["members"] = count_members(question)
         task["samples"] = len({sample for _, sample in question.draws})
         task["returned"] = returned
-        if returned != "mean likelihood":
+        if returned not in ("all", "mean likelihood"):
             kind = answer_kind(question, self.config.extractor)
             task["answers"] = sorted({*task.get("answers", []), kind})
 

@@ -143,10 +143,21 @@ class PopulationFilter(Filter):
         diversity = diversity_columns(rows, self.measures, prompts)
         if self.program is not None:
             return self._executed(rows, docs, diversity)
+        self._note_votes()
         return [
             self._scored(place, row, doc, of_texts)
             for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
         ]
+
+    def _note_votes(self) -> None:
+        """Say in the results what was voted on, as a view does."""
+        task, read = record.current().failures.filtering, None
+        if self.answer is not None:
+            read = f"answers that the task reads, equal as {self.kind or 'text'}"
+        elif self.kind is not None:
+            read = f"our extractor for {self.kind}"
+        if task is not None and read is not None:
+            record.current().note(f"votes:{task.config.task}:population", read)
 
     def _executed(
         self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]

@@ -52,7 +52,7 @@ class Verdict:
             "votes": {self._name(one): n for one, n in self.vote.counts.items()},
             "tied": self.vote.tied,
             **({"not_asked": self.question.not_asked} if self.question.not_asked else {}),
-            "returned": "all" if self.question.wants_all else self.vote.chosen,
+            "returned": self.vote.chosen,
         }
 
     def _name(self, one: Hashable) -> str:
@@ -66,7 +66,7 @@ def judge(
     """Extract every answer and vote."""
     kind = answer_kind(question, extractor)
     answers = [answer_in(text, kind) for text in texts]
-    labels = label(answers, kind, is_counted=not question.wants_all, judge=equality)
+    labels = label(answers, kind, judge=equality)
     return Verdict(question, texts, kind, answers, labels, plurality(labels))
 
 
@@ -74,6 +74,20 @@ def no_verdict(question: Question, texts: list[Response]) -> Verdict:
     """The verdict on responses that could not be judged: none of them holds an answer."""
     none: list[None] = [None] * len(texts)
     return Verdict(question, texts, "text", [*none], [*none], plurality(none))
+
+
+def all_line(question: Question, texts: list[Response]) -> dict[str, Any]:
+    """Responses that the task gets all of, as one JSON line: it reads them in a way of its own."""
+    return {
+        **_which(question.request),
+        "responses": [
+            JudgedResponse(
+                text, tokens=text.tokens, truncated=text.truncated, mean_logprob=text.mean_logprob
+            ).of_member(member, sample, is_read=False)
+            for (member, sample), text in zip(question.draws, texts, strict=True)
+        ],
+        "returned": "all",
+    }
 
 
 def answer_kind(question: Question, extractor: str | None) -> str:

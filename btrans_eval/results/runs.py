@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from btrans_eval.demo import HUB_ID
 from btrans_eval.errors import UserError
 from btrans_eval.results.rows import AnsweredQuestion, chosen_from, metric_of, question_of
 
@@ -121,11 +122,11 @@ def opened(given: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _name_model(results: dict[str, Any]) -> None:
-    """The default model by its own name: the harness calls it by a new random one in each run."""
+    """The demo model by its own name: the harness calls it by a new random one in each run."""
     config = results["config"]
     given = config.get("model_args") or ""
     if "btrans" in config and "pretrained" not in given and "peft" not in given:
-        results["model_name"] = config["btrans"].get("model", results.get("model_name"))
+        results["model_name"] = HUB_ID
 
 
 def samples_of(task: str, file: Path) -> Path:

@@ -14,7 +14,7 @@ from btrans_eval.config import (
     refuse_misspelled,
     split_arguments,
 )
-from btrans_eval.demo import SIGMA, demo_arguments
+from btrans_eval.demo import demo_arguments, with_noise
 from btrans_eval.errors import UserError
 from btrans_eval.harness.bridge import refuse_cache_hook
 from btrans_eval.harness.engine import Scored
@@ -57,8 +57,7 @@ class BTransHF(HFLM):
         if pretrained is None:
             others = {**demo_arguments(), **others}
             pretrained = others.pop("pretrained")
-            if not {"sigma", "kl"} & set(own) and own.get("prior", "isotropic") == "isotropic":
-                own["sigma"] = SIGMA  # known: the demo needs no calibration
+            own = with_noise(own)
             logger.warning("no `pretrained` given: running the demo model, SmolLM2-135M-Instruct")
         config = PopulationConfig(**own)
         if config.scheduling is not None:

@@ -13,6 +13,7 @@ from btrans_eval.compare.plan import (
     parse_arms,
     read,
 )
+from btrans_eval.demo import SIGMA
 from btrans_eval.errors import UserError
 
 MODEL = {"pretrained": "m", "sigma": 0.01}
@@ -96,6 +97,13 @@ def test_sigma_is_found_where_it_is_not_given():
     assert [(each.sigma, each.kl) for each in found] == [(0.02, None), ("auto", 0.1), (0.3, None)]
 
 
+def test_the_demo_model_has_its_own_sigma_as_outside_of_comparisons():
+    demo = plan("population,population:kl=0.1,population:prior=scaled,stock", model_args={})
+    found = [demo.population(arm) for arm in demo.arms]
+    amounts = [(each.sigma, each.kl) for each in found]
+    assert amounts == [(SIGMA, None), ("auto", 0.1), ("auto", 0.05), (0, None)]
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -170,6 +178,7 @@ def test_a_file_in_short(tmp_path):
         ("tasks: [{limit: 3}]\n", "a task must be a name"),
         ("tasks: [{task: a, limit: 0}]\n", "limit: must be a whole number of at least 1"),
         ("tasks: [a]\narms: [{kind: x}]\n", "an arm must be such as population@0.7"),
+        ("tasks: [a]\narms: {one: {kind: stock}}\n", "arms must be a list, got names one"),
         ("tasks: []\nmodel_args: {sigma: 0.1}\n", "tasks: must name at least one"),
         ("a: [", "cannot be read"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from btrans_eval import results
 from btrans_eval.compare import command
+from btrans_eval.demo import HUB_ID
 from btrans_eval.errors import UserError
 from btrans_eval.report.report import write as write_report
 
@@ -159,19 +160,18 @@ def test_a_population_of_another_model_is_exploratory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [{"sigma": 0.01}, "sigma=0.01", None])
-def test_the_default_model_is_one_model_though_the_harness_names_it_by_chance(
+def test_the_demo_model_is_one_model_though_the_harness_names_it_by_chance(
     tmp_path: Path, given: Any
 ) -> None:
     runs = pair(tmp_path, tasks=["sums"])
 
     def unnamed(results: dict[str, Any]) -> None:
         results["config"]["model_args"] = given
-        results["config"]["btrans"]["model"] = "/models/default"
         results["model_name"] = f"random{results['config']['btrans']['sigma']}"
 
     for run in runs.values():
         change_results(run, unnamed)
-    assert results.load(runs["stock"]).results["model_name"] == "/models/default"
+    assert results.load(runs["stock"]).results["model_name"] == HUB_ID
     assert any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
 
 

@@ -8,6 +8,7 @@ import json
 import pytest
 from four_arms import BASE, SCORED, STORIES, edit, options, write
 
+from btrans_eval.demo import HUB_ID
 from btrans_eval.errors import UserError
 from btrans_eval.leaderboards import ExportOptions, add_arguments, export, options_from
 
@@ -206,6 +207,25 @@ def test_the_stock_model_s_own_id(tmp_path):
         export("model-index", tmp_path, ExportOptions(BASE, "me/other"))
     with pytest.raises(UserError, match="was made from org/base, not me/other"):
         export("model-index", tmp_path, ExportOptions("me/population", "me/other"))
+
+
+def unnamed(_, results):
+    del results["config"]["model_args"]["pretrained"]
+    results["model_name"] = "umlxhtps"
+
+
+def test_the_demo_model_is_published_under_no_other_base(tmp_path):
+    write(tmp_path, change=unnamed)
+    assert f"was made from {HUB_ID}, not {BASE}; type --base-model-id {HUB_ID}" in refused(tmp_path)
+    export("model-index", tmp_path, ExportOptions("me/population", HUB_ID))
+
+
+def test_an_id_that_cannot_be_checked_is_told(tmp_path, capsys):
+    write(tmp_path, change=lambda _, results: results.update(model_name="/models/base"))
+    export("model-index", tmp_path, options())
+    assert capsys.readouterr().err.startswith(
+        f"base-model-id: the results call the model /models/base; that it is {BASE} is taken on"
+    )
 
 
 @pytest.mark.parametrize(
