@@ -71,8 +71,9 @@ def tell_release(release: str) -> None:
     """Say of a release that was read alone that it was never run, before an engine starts."""
     if _minor(release) in READ:
         logger.warning(
-            "vllm: starting %s, untested on GPUs, and on CPUs: its source was read, and the proofs at "
-            "the start judge the members (%s.x was tested, on CPUs)", release, TESTED,
+            "vllm: starting %s, which was never run, so is untested on GPUs, too: its source was "
+            "read, and the proofs at the start judge the members (%s.x was tested, on CPUs)",
+            release, TESTED,
         )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_the_start_of_a_release_that_was_never_run_says_so(caplog, monkeypatch, 
         vllm_stock.StockVLLM("a/model", seed=1)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == lines
-    assert all(f"vllm: starting {release}, " in line and "untested on GPUs" in line
+    assert all(f"vllm: starting {release}, " in line and "untested on GPUs, too: its source" in line
                for line in told)  # fmt: skip
 
 
