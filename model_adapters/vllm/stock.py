@@ -1,8 +1,9 @@
-"""The harness's ``vllm`` model type, where vLLM is there in a release that was tested."""
+"""The harness's ``vllm`` model type, where vLLM is there in a release that is known."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -10,8 +11,13 @@ from typing import Any
 
 from btrans_eval.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 TESTED = "0.32"
-"""Minor release of vLLM that `btrans-vllm` was tested with."""
+"""Minor release of vLLM that `btrans-vllm` was tested with, on CPUs."""
+READ = ("0.33",)
+"""Minor releases that were not run, but whose source has all that is used, with the same meaning
+(``tests/vllm_engine/vllm_names.py`` looks it up)."""
 
 if find_spec("vllm") is None:
     raise UserError(
@@ -42,17 +48,33 @@ def _vllm_has_a_version() -> Iterator[None]:
         importlib.metadata.version = ask
 
 
+def _minor(release: str) -> str:
+    return ".".join(release.split("+")[0].split(".")[:2])
+
+
 def check_release(release: str) -> None:
-    """Refuse a release of vLLM that was not tested.
+    """Refuse a release of vLLM that was neither tested nor read.
 
     Raises:
-        UserError: naming the release and what was tested.
+        UserError: naming the release and what was tested and read.
     """
-    if release.split("+")[0].split(".")[:2] != TESTED.split("."):
+    if _minor(release) not in (TESTED, *READ):
+        read = " or ".join(f"{each}.x" for each in READ)
         raise UserError(
             f"vllm: must be {TESTED}.x, the release in which noise was tested to reach every "
-            f"layer once, got {release}; use pip install 'vllm=={TESTED}.*'"
+            f"layer once, or {read}, whose source was read, got {release}; use pip install "
+            f"'vllm=={TESTED}.*'"
         )
+
+
+def tell_release(release: str) -> None:
+    """Say of a release that was read alone that it was never run, before an engine starts."""
+    if _minor(release) in READ:
+        logger.warning(
+            "vllm: starting %s, which was never run, so is untested on GPUs, too: its source was "
+            "read, and the proofs at the start judge the members (%s.x was tested, on CPUs)",
+            release, TESTED,
+        )  # fmt: skip
 
 
 check_release(vllm.__version__)
@@ -68,6 +90,10 @@ class StockVLLM(VLLM):
     """The harness's model type, with the signatures that its ``hf`` has."""
 
     logits_cache = False  # each request is a row of its own
+
+    def __init__(self, pretrained: str, **arguments: Any) -> None:
+        tell_release(vllm.__version__)
+        super().__init__(pretrained, **arguments)
 
     def _loglikelihood_tokens(
         self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None

@@ -74,11 +74,29 @@ def test_a_model_must_be_named_and_there(no_engine, tmp_path):
         vllm_lm.vllm_lm(str(tmp_path / "missing"))
 
 
-@pytest.mark.parametrize("release", ["0.31.4", "0.33.0", "1.0.0", "0.320.0", "dev"])
-def test_a_release_that_was_not_tested_is_refused(release):
-    with pytest.raises(UserError, match=f"vllm: must be 0.32.x, .* got {release}"):
+@pytest.mark.parametrize("release", ["0.31.4", "0.34.0", "1.0.0", "0.320.0", "0.330.1", "dev"])
+def test_a_release_that_was_neither_tested_nor_read_is_refused(release):
+    text = rf"vllm: must be 0.32.x, .* or 0.33.x, whose source was read, got {release}; use pip "
+    with pytest.raises(UserError, match=text) as told:
         vllm_stock.check_release(release)
-    vllm_stock.check_release("0.32.5+cu130")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("release", ["0.32.0", "0.32.5+cu130", "0.33.0", "0.33.1+cu130"])
+def test_a_release_that_was_tested_or_read_is_taken(release):
+    vllm_stock.check_release(release)
+
+
+@pytest.mark.parametrize("release, lines", [("0.32.5+cu130", 0), ("0.33.0", 1)])
+def test_the_start_of_a_release_that_was_never_run_says_so(caplog, monkeypatch, release, lines):
+    monkeypatch.setattr(vllm_stock.vllm, "__version__", release)
+    monkeypatch.setattr(vllm_stock.VLLM, "__init__", lambda self, *others, **more: None)
+    with caplog.at_level("WARNING", "btrans_eval.model_adapters.vllm.stock"):
+        vllm_stock.StockVLLM("a/model", seed=1)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == lines
+    assert all(f"vllm: starting {release}, " in line and "untested on GPUs, too: its source" in line
+               for line in told)  # fmt: skip
 
 
 @pytest.mark.parametrize("prior", ["isotropic", "scaled", "balanced"])
