@@ -152,7 +152,15 @@ class Generation:
         """What the stock ``vllm`` model type makes of an output, with what is known of it.
 
         vLLM was told no stop string of a thinking model's: the one that counts is looked for here.
+
+        Raises:
+            UserError: if vLLM gave the response up, so that its text is none of the model's.
         """
+        if output.finish_reason not in ("stop", "length"):
+            raise UserError(
+                f"vllm: a response ended by {output.finish_reason!r}, which is no end of a text; "
+                "mend what vLLM's log says and run again (with store= nothing is generated twice)"
+            )
         end: str | None = self._lm.think_end_token
         may_think = self._lm.enable_thinking is not False
         waits = has_to_wait(end, until, self._eos())

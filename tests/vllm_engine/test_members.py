@@ -323,6 +323,15 @@ def test_a_response_cut_while_thinking_is_truncated(lm, monkeypatch):
         assert lm.engine.generation._response(output, ["\n\n"]).truncated == truncated
 
 
+@pytest.mark.parametrize("reason", ["abort", "error", None])
+def test_what_vllm_gave_up_is_no_response(lm, reason):
+    output = types.SimpleNamespace(
+        text="half a", token_ids=[5, 6], finish_reason=reason, stop_reason=None, logprobs=None
+    )
+    with pytest.raises(UserError, match=f"vllm: a response ended by {reason!r}"):
+        lm.engine.generation._response(output, [])
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_response_of_a_thinking_model_is_btrans_hfs(lm, monkeypatch, case):
     """What vLLM says goes on to the end token or the limit."""
