@@ -32,7 +32,9 @@ def follow(folder: Path, included: str) -> TaskManager:
     assert COPY and TASK
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = COPY[0].replace("answers_8_yaml", included)
-    subprocess.run(["bash", "-c", command], cwd=folder, env={**os.environ, "PATH": path}, check=True)
+    subprocess.run(
+        ["bash", "-c", command], cwd=folder, env={**os.environ, "PATH": path}, check=True
+    )
     rows = folder / "rows.jsonl"
     lines = [{"question": f"{n} + 1", "answer": str(n + 1)} for n in range(3)]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
