@@ -9,6 +9,7 @@ from pathlib import Path
 
 from btrans_eval import _autoload
 from btrans_eval.errors import UserError
+from btrans_eval.parser import Parser
 
 USAGE = """btrans-eval COMMAND ...
 
@@ -190,7 +191,7 @@ def parsers() -> list[argparse.ArgumentParser]:
 
 
 def _run_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
+    parser = Parser(prog="btrans-eval run", usage=USAGE, add_help=False)
     add = parser.add_argument
     add("--repeats", type=int, metavar="K", help="view every generative task with K responses")
     add("--encoder", metavar="NAME", help="sentence encoder, or default: diversity of embeddings")
@@ -202,7 +203,7 @@ def _run_parser() -> argparse.ArgumentParser:
 
 
 def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval report", description=report.__doc__)
+    parser = Parser(prog="btrans-eval report", description=report.__doc__)
     parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
     parser.add_argument(
         "--encoder", metavar="NAME", default="default",
@@ -212,7 +213,7 @@ def _report_parser() -> argparse.ArgumentParser:
 
 
 def _abstain_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval abstain", description=abstain.__doc__)
+    parser = Parser(prog="btrans-eval abstain", description=abstain.__doc__)
     add = parser.add_argument
     add("folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written")
     add("--coverage", type=float, default=0.8, metavar="SHARE", help="share to answer (0.8)")
@@ -225,7 +226,7 @@ def _abstain_parser() -> argparse.ArgumentParser:
 
 
 def _doubt_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval doubt", description=doubt.__doc__)
+    parser = Parser(prog="btrans-eval doubt", description=doubt.__doc__)
     add = parser.add_argument
     add("run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples")
     add("--against", metavar="STOCK_RUN", help="the same tasks by the model without noise")
@@ -236,7 +237,7 @@ def _doubt_parser() -> argparse.ArgumentParser:
 def _export_parser() -> argparse.ArgumentParser:
     from btrans_eval.leaderboards import FORMATS, add_arguments
 
-    parser = argparse.ArgumentParser(prog="btrans-eval export", description=export.__doc__)
+    parser = Parser(prog="btrans-eval export", description=export.__doc__)
     parser.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
     add_arguments(parser)
@@ -244,7 +245,7 @@ def _export_parser() -> argparse.ArgumentParser:
 
 
 def _store_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="btrans-eval store", description="List, export, prune or repair a store of responses."
     )
     parser.add_argument("file", metavar="FILE", help="the store")
@@ -262,7 +263,7 @@ def _store_parser() -> argparse.ArgumentParser:
 
 
 def _merge_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval store merge", description=merge.__doc__)
+    parser = Parser(prog="btrans-eval store merge", description=merge.__doc__)
     parser.add_argument("into", metavar="INTO", help="a store; made where there is none")
     parser.add_argument("sources", metavar="FROM", nargs="*", help="stores to copy from")
     return parser
