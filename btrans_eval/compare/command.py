@@ -105,9 +105,6 @@ def _run(plan: Plan, folder: Path, store: str | None) -> dict[str, Path]:
     from btrans_eval.compare.arms import run_arms
     from btrans_eval.harness.command import one_line
 
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = folder / "compare.yaml"
-    resolved.write_text(plan.resolved(), encoding="utf-8")
     with one_line():
         return run_arms(plan, folder, Path(store) if store else folder / "responses.sqlite")
 
