@@ -32,8 +32,8 @@ USAGE = """btrans-eval COMMAND ...
         write the report of a comparison again
   abstain OUT [--coverage 0.8] [--by share|of_valid|certainty] [--arm NAME] [--output FILE]
   abstain RUN [--coverage 0.8] [--by entropy|epistemic|probability] [--output FILE]
-        the questions that a vote, or members' likelihoods of choices, would leave unanswered, and
-        what that buys, as JSON lines
+        the questions that a vote (OUT of compare), or members' likelihoods of choices (RUN of
+        lm_eval, multiple choice), would leave unanswered, and what that buys, as JSON lines
   doubt RUN [--against STOCK_RUN] [--output FOLDER]
         how sure members are of multiple choice, beside the model without noise, both as they are
         and calibrated by a temperature
@@ -215,7 +215,10 @@ def _report_parser() -> argparse.ArgumentParser:
 def _abstain_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="btrans-eval abstain", description=abstain.__doc__)
     add = parser.add_argument
-    add("folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written")
+    add("folder", metavar="OUT",
+        help="what btrans-eval compare has written, of votes; or the --output_path of "
+             "lm_eval --model btrans-hf … --log_samples over multiple choice, of likelihoods"
+    )  # fmt: skip
     add("--coverage", type=float, default=0.8, metavar="SHARE", help="share to answer (0.8)")
     add("--by", metavar="WHAT",
         help="share, of_valid or certainty (share); of a run of multiple choice entropy, "
@@ -228,7 +231,9 @@ def _abstain_parser() -> argparse.ArgumentParser:
 def _doubt_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="btrans-eval doubt", description=doubt.__doc__)
     add = parser.add_argument
-    add("run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples")
+    add("run", metavar="RUN",
+        help="--output_path of lm_eval --model btrans-hf … --log_samples over multiple choice"
+    )  # fmt: skip
     add("--against", metavar="STOCK_RUN", help="the same tasks by the model without noise")
     add("--output", metavar="FOLDER", help="for doubt.json and pictures")
     return parser
