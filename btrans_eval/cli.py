@@ -9,6 +9,7 @@ from pathlib import Path
 
 from btrans_eval import _autoload
 from btrans_eval.errors import UserError
+from btrans_eval.parser import Parser
 
 USAGE = """btrans-eval COMMAND ...
 
@@ -31,8 +32,8 @@ USAGE = """btrans-eval COMMAND ...
         write the report of a comparison again
   abstain OUT [--coverage 0.8] [--by share|of_valid|certainty] [--arm NAME] [--output FILE]
   abstain RUN [--coverage 0.8] [--by entropy|epistemic|probability] [--output FILE]
-        the questions that a vote, or members' likelihoods of choices, would leave unanswered, and
-        what that buys, as JSON lines
+        the questions that a vote (OUT of compare), or members' likelihoods of choices (RUN of
+        lm_eval, multiple choice), would leave unanswered, and what that buys, as JSON lines
   doubt RUN [--against STOCK_RUN] [--output FOLDER]
         how sure members are of multiple choice, beside the model without noise, both as they are
         and calibrated by a temperature
@@ -190,7 +191,7 @@ def parsers() -> list[argparse.ArgumentParser]:
 
 
 def _run_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval run", usage=USAGE, add_help=False)
+    parser = Parser(prog="btrans-eval run", usage=USAGE, add_help=False)
     add = parser.add_argument
     add("--repeats", type=int, metavar="K", help="view every generative task with K responses")
     add("--encoder", metavar="NAME", help="sentence encoder, or default: diversity of embeddings")
@@ -202,7 +203,7 @@ def _run_parser() -> argparse.ArgumentParser:
 
 
 def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval report", description=report.__doc__)
+    parser = Parser(prog="btrans-eval report", description=report.__doc__)
     parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
     parser.add_argument(
         "--encoder", metavar="NAME", default="default",
@@ -212,9 +213,12 @@ def _report_parser() -> argparse.ArgumentParser:
 
 
 def _abstain_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval abstain", description=abstain.__doc__)
+    parser = Parser(prog="btrans-eval abstain", description=abstain.__doc__)
     add = parser.add_argument
-    add("folder", metavar="OUT", help="what btrans-eval compare, or lm_eval, has written")
+    add("folder", metavar="OUT",
+        help="what btrans-eval compare has written, of votes; or the --output_path of "
+             "lm_eval --model btrans-hf … --log_samples over multiple choice, of likelihoods"
+    )  # fmt: skip
     add("--coverage", type=float, default=0.8, metavar="SHARE", help="share to answer (0.8)")
     add("--by", metavar="WHAT",
         help="share, of_valid or certainty (share); of a run of multiple choice entropy, "
@@ -225,9 +229,11 @@ def _abstain_parser() -> argparse.ArgumentParser:
 
 
 def _doubt_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval doubt", description=doubt.__doc__)
+    parser = Parser(prog="btrans-eval doubt", description=doubt.__doc__)
     add = parser.add_argument
-    add("run", metavar="RUN", help="--output_path of lm_eval --model btrans-hf … --log_samples")
+    add("run", metavar="RUN",
+        help="--output_path of lm_eval --model btrans-hf … --log_samples over multiple choice"
+    )  # fmt: skip
     add("--against", metavar="STOCK_RUN", help="the same tasks by the model without noise")
     add("--output", metavar="FOLDER", help="for doubt.json and pictures")
     return parser
@@ -236,7 +242,7 @@ def _doubt_parser() -> argparse.ArgumentParser:
 def _export_parser() -> argparse.ArgumentParser:
     from btrans_eval.leaderboards import FORMATS, add_arguments
 
-    parser = argparse.ArgumentParser(prog="btrans-eval export", description=export.__doc__)
+    parser = Parser(prog="btrans-eval export", description=export.__doc__)
     parser.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("folder", metavar="OUT", help="what btrans-eval compare has written")
     add_arguments(parser)
@@ -244,7 +250,7 @@ def _export_parser() -> argparse.ArgumentParser:
 
 
 def _store_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="btrans-eval store", description="List, export, prune or repair a store of responses."
     )
     parser.add_argument("file", metavar="FILE", help="the store")
@@ -262,7 +268,7 @@ def _store_parser() -> argparse.ArgumentParser:
 
 
 def _merge_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="btrans-eval store merge", description=merge.__doc__)
+    parser = Parser(prog="btrans-eval store merge", description=merge.__doc__)
     parser.add_argument("into", metavar="INTO", help="a store; made where there is none")
     parser.add_argument("sources", metavar="FROM", nargs="*", help="stores to copy from")
     return parser

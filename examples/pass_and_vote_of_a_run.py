@@ -12,8 +12,16 @@ import sys
 from statistics import mean
 
 from btrans_eval import load_run, maj_at_k, pass_at_k
+from btrans_eval.errors import UserError
 
-for task in load_run(sys.argv[1]).tasks.values():
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+try:
+    run = load_run(sys.argv[1])
+except UserError as error:  # no run there, or several
+    sys.exit(str(error))
+
+for task in run.tasks.values():
     questions = list(task.questions.values())
     n = min(len(question.responses) for question in questions)
     print(f"{task.name}: {len(questions)} questions, {n} responses each")

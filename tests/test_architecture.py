@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "errors": set(),
+    "parser": {"errors"},
     "_autoload": {"harness"},
     "config": {"errors"},
     "judged": set(),
@@ -25,6 +26,7 @@ ROOMS = {
     "novelty": {"errors"},
     "cli": {
         "errors",
+        "parser",
         "_autoload",
         "harness",
         "store",
@@ -34,11 +36,29 @@ ROOMS = {
         "leaderboards",
         "training",
     },
-    "calibration": {"errors", "config", "population", "model_adapters", "harness", "report"},
+    "calibration": {
+        "errors",
+        "parser",
+        "config",
+        "population",
+        "model_adapters",
+        "harness",
+        "report",
+    },
     "results": {"demo", "errors", "judged"},
-    "compare": {"errors", "config", "demo", "results", "scores", "harness", "embeddings"},
+    "compare": {
+        "errors",
+        "parser",
+        "config",
+        "demo",
+        "results",
+        "scores",
+        "harness",
+        "embeddings",
+    },
     "training": {
         "errors",
+        "parser",
         "config",
         "calibration",
         "demo",

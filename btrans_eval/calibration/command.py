@@ -18,6 +18,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.command import one_line
 from btrans_eval.harness.flags import add_loading, loading, parse
 from btrans_eval.harness.pairs import parse_pairs
+from btrans_eval.parser import Parser
 from btrans_eval.population import calibrate
 from btrans_eval.population.divergence import MEMBERS, Divergence, Yardstick
 from btrans_eval.population.population import Population
@@ -184,9 +185,7 @@ def _number(text: str) -> Any:
 
 def make_parser() -> argparse.ArgumentParser:
     """What reads the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="btrans-eval calibrate", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="btrans-eval calibrate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--model_args", nargs="+", metavar="ARGS",
         help="of btrans-hf: pretrained=…,dtype=…; default: demo")  # fmt: skip

@@ -20,6 +20,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.command import begin, one_line
 from btrans_eval.harness.flags import add_loading, loading, parse
 from btrans_eval.harness.pairs import parse_pairs
+from btrans_eval.parser import Parser
 from btrans_eval.population import calibrate
 
 _NOISE = ("sigma", "kl", "prior", "norms", "seed")
@@ -119,9 +120,7 @@ def table(found: dict[str, HeldOut]) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """What reads the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="btrans-eval fit", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="btrans-eval fit", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--model_args", nargs="+", metavar="ARGS",
         help="of btrans-hf: pretrained=…; the noise that it begins at and is drawn to: sigma= or "

@@ -26,7 +26,8 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
 
     Args:
         plan: the comparison.
-        folder: where results go; an arm's earlier results are replaced.
+        folder: where results and the plan itself (compare.yaml) go; an arm's earlier results are
+            replaced.
         store: file of responses; what is there is not generated again.
 
     Returns:
@@ -36,7 +37,9 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=plan.include_path)
-    _check(plan, manager)  # before a model is loaded
+    _check(plan, manager)  # before anything is written, or a model loaded
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "compare.yaml").write_text(plan.resolved(), encoding="utf-8")
     folders: dict[str, Path] = {}
     lm: Any = None
     loaded: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from btrans_eval.compare.plan import DEFAULT_ARMS, Plan, TaskPlan, parse_arms, r
 from btrans_eval.errors import UserError
 from btrans_eval.harness.flags import add_loading, loading, parse
 from btrans_eval.harness.pairs import parse_pairs
+from btrans_eval.parser import Parser
 from btrans_eval.results import load
 
 _BESIDE_FILES = ("inputs", "output_path", "store", "insist", "no_report")
@@ -104,9 +105,6 @@ def _run(plan: Plan, folder: Path, store: str | None) -> dict[str, Path]:
     from btrans_eval.compare.arms import run_arms
     from btrans_eval.harness.command import one_line
 
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = folder / "compare.yaml"
-    resolved.write_text(plan.resolved(), encoding="utf-8")
     with one_line():
         return run_arms(plan, folder, Path(store) if store else folder / "responses.sqlite")
 
@@ -165,9 +163,7 @@ def _numbers(name: str, text: str) -> list[int]:
 
 def make_parser() -> argparse.ArgumentParser:
     """What reads the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="btrans-eval compare", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="btrans-eval compare", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("inputs", nargs="*", metavar="FILE.yaml | RUN", help="a plan, or two finished runs or more")
     add("--output_path", required=True, metavar="OUT", help="folder for results and report")

@@ -14,6 +14,8 @@ from btrans_eval.results.likelihoods import ChoiceQuestion, ChoiceRun
 from btrans_eval.results.runs import by_document
 from btrans_eval.scores import intervals, uncertainty
 from btrans_eval.scores.choices import (
+    FEW,
+    LARGEST,
     Choices,
     choices,
     cross_fitted,
@@ -23,6 +25,7 @@ from btrans_eval.scores.choices import (
     member,
     scaled_figures,
     surprises,
+    without_best,
 )
 from btrans_eval.scores.doubt import doubt
 from btrans_eval.scores.folds import DRAWS, Ints, copies, folds, resamples
@@ -58,6 +61,7 @@ class _Arm:
     drawn: Drawn
     right: Floats
     temperatures: list[float] | None = None
+    without_best: int = 0
 
 
 def examine(
@@ -177,6 +181,7 @@ def _task(name: str, kept: Kept) -> dict[str, Any]:
         "left_out": dict(kept.left_out),
         "folds": None if fold is None else int(fold.max()) + 1,
         "why": "a temperature needs two different questions or more" if fold is None else None,
+        "warnings": _warnings(count, arms),
         "arms": {
             arm: {"temperatures": found.temperatures, "figures": _figures(found)}
             for arm, found in arms.items()
@@ -189,6 +194,19 @@ def _task(name: str, kept: Kept) -> dict[str, Any]:
             for figure, gap in _differences(arms[arm], arms[rival]).items()
         ],
     }
+
+
+def _warnings(questions: int, arms: Mapping[str, _Arm]) -> list[str]:
+    """Why figures under a temperature say little."""
+    found = [
+        f"{name}: in {arm.without_best} of {len(arm.temperatures)} folds no temperature from "
+        f"{1 / LARGEST:g} to {LARGEST:g} fits best, as where all answers of the others are right"
+        for name, arm in arms.items()
+        if arm.temperatures and arm.without_best
+    ]
+    if questions < FEW and any(arm.temperatures for arm in arms.values()):
+        found.append(f"{questions} questions are few to fit a temperature to; have {FEW} or more")
+    return found
 
 
 def _arm(given: Choices, rows: Ints) -> _Arm:
@@ -211,7 +229,8 @@ def _scaled(given: Choices, fold: Ints, rows: Ints) -> _Arm:
     once = scaled_figures(given, own, fold, all_once)
     drawn = scaled_figures(given, cross_fitted(surprise, fold, copies(rows)), fold, rows)
     right = measured(given, own[0][fold]).right
-    return _Arm(_known(once), drawn, right, own[0].tolist())
+    worthless = without_best(own[0], fold, right)
+    return _Arm(_known(once), drawn, right, own[0].tolist(), worthless)
 
 
 def _known(once: Drawn) -> dict[str, float | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from btrans_eval.answers.equivalence import Judge, classes
 from btrans_eval.answers.vote import plurality
 from btrans_eval.config import (
     EXTRACTORS,
+    OWN_ARGUMENTS,
     PopulationConfig,
     check_choice,
     check_number,
     check_whole,
+    refuse_misspelled,
 )
 from btrans_eval.errors import UserError
 from btrans_eval.face.asked import Asked, AskedPrompt
@@ -34,6 +37,7 @@ _ELSEWHERE = {
     "stop": "every member is asked",
     "responses": "every member's response is returned",
     "shard": "all members are asked",
+    "max_gen_toks": "it is called max_new_tokens here",
 }
 
 
@@ -97,6 +101,7 @@ def ask(
     for name, instead in _ELSEWHERE.items():
         if name in arguments:
             raise UserError(f"{name}: is none of ask's arguments; {instead}")
+    _refuse_misspelled(arguments)
     own = {"members": members, "batch_size": 16, **arguments}
     own |= {name: value for name, value in (("sigma", sigma), ("kl", kl)) if value is not None}
     decoding: dict[str, Any] = {"until": [], "max_gen_toks": max_new_tokens, "do_sample": warm > 0}
@@ -117,6 +122,14 @@ def ask(
     with Judge() as judge:
         judged = [_judged(text, row, kind, judge) for text, row in zip(texts, rows, strict=True)]
     return Asked(tuple(judged), kind, settings)
+
+
+def _refuse_misspelled(arguments: Iterable[str]) -> None:
+    """Refuse what is nearly an argument of ours, before a model is loaded."""
+    from lm_eval.models.huggingface import HFLM
+
+    others = [name for name in arguments if name not in inspect.signature(HFLM).parameters]
+    refuse_misspelled(others, [*inspect.signature(ask).parameters, *OWN_ARGUMENTS], "argument")
 
 
 def _checked(prompts: str | Sequence[str]) -> list[str]:

@@ -155,12 +155,12 @@ class Votes:
         of_task[asked] += 1
 
     def tell(self, processes: int) -> None:
-        """One line: how many members were asked, or how many would have been enough."""
+        """One line: how many responses were asked for, or how many would have been enough."""
         if not self._asked or processes > 1:
             return
         asked = sum(count * times for each in self._asked.values() for count, times in each.items())
         said = "exact would have asked" if self._stop == "none" else f"{self._stop} asked"
-        logger.warning("stop: %s %d members of %d", said, asked, sum(self._members.values()))
+        logger.warning("stop: %s for %d responses of %d", said, asked, sum(self._members.values()))
 
     @property
     def asked(self) -> dict[str, dict[str, int]]:

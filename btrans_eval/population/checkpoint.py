@@ -9,6 +9,7 @@ import copy
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,6 +31,16 @@ _from_config: Any = transformers.AutoModelForCausalLM.from_config  # has no type
 logger = logging.getLogger(__name__)
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
+
+
+def unreadable(name: str, error: Exception) -> UserError:
+    """What is wrong with a model that transformers cannot read: no such folder, or what it says."""
+    rule = "pretrained: must be a model on the hub or in a folder, but "
+    # the hub's names have one slash at most, and neither begin nor end with it
+    is_path = name.startswith(("/", "./", "../", "~")) or name.endswith("/") or name.count("/") > 1
+    if is_path and not os.path.exists(name):
+        return UserError(f"{rule}there is no folder {name}; name one that save_pretrained wrote")
+    return UserError(f"{rule}{name!r} could not be read ({str(error).strip().splitlines()[0]})")
 
 
 class Checkpoint:
@@ -56,11 +67,7 @@ class Checkpoint:
         try:
             return transformers.AutoConfig.from_pretrained(self.name, **self._loading)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"pretrained: must be a model on the hub or in a folder, but {self.name!r} "
-                f"could not be read ({reason})"
-            ) from error
+            raise unreadable(self.name, error) from error
 
     def outline(self) -> nn.Module:
         """The transformers model without weights, on the device ``meta``.

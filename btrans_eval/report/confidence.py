@@ -117,5 +117,6 @@ def differences(task: ReportedTask) -> Table | None:
         ]
         for each in found
     ]
-    shown = Table(file_name("confidence", "pairs", task.name), ("difference", "figure", ""), rows)
+    columns = ("difference", "measure", "estimate")
+    shown = Table(file_name("confidence", "pairs", task.name), columns, rows)
     return replace(shown, records=[{"task": task.name, **each} for each in found])

@@ -80,9 +80,16 @@ def _told(task: Mapping[str, Any]) -> str:
         if said["temperatures"] is not None:
             low, high = min(said["temperatures"]), max(said["temperatures"])
             parts.append(f"Temperature of the {ARMS[arm]}: {low:.3g} to {high:.3g} over folds.\n")
+    parts += [f"Warning: {_with_words(said)}.\n" for said in task["warnings"]]
     if task["why"] is not None:
         parts.append(f"None was fitted: {task['why']}.\n")
     return "\n".join(parts)
+
+
+def _with_words(warning: str) -> str:
+    """A warning of an arm, called as the tables call it, says what it means for its figures."""
+    arm, colon, rest = warning.partition(": ")
+    return f"{ARMS[arm]}: {rest}; its figures mean little" if colon else warning
 
 
 def table(task: Mapping[str, Any]) -> Table:
@@ -94,7 +101,7 @@ def table(task: Mapping[str, Any]) -> Table:
         ]
         for arm, said in task["arms"].items()
     ]
-    return Table(file_name("doubt", task["name"]), ("", *_COLUMNS.values()), rows)
+    return Table(file_name("doubt", task["name"]), ("arm", *_COLUMNS.values()), rows)
 
 
 def differences(task: Mapping[str, Any]) -> Table:

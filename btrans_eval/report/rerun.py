@@ -42,7 +42,7 @@ def facts(study: Study) -> Table:
         values = [one.get(name, MISSING) for one in of_arms]
         if any(value != MISSING for value in values):
             rows.append([Cell(name), *map(Cell, values)])
-    columns = ("", *(arm.name for arm in study.arms))
+    columns = ("fact", *(arm.name for arm in study.arms))
     records = [
         {"arm": arm.name, **one} for arm, one in zip(study.arms, of_arms, strict=True)
     ]  # fmt: skip

@@ -12,8 +12,11 @@ from btrans_eval.demo import HUB_ID
 from btrans_eval.errors import UserError
 from btrans_eval.results.rows import AnsweredQuestion, chosen_from, metric_of, question_of
 
+_SHOWN = 5
+"""Tasks that a run is printed with."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class TaskRun:
     """One task (and filter pipeline) of a run.
 
@@ -41,8 +44,23 @@ class TaskRun:
     config: Mapping[str, Any]
     questions: Mapping[str, AnsweredQuestion]
 
+    def __repr__(self) -> str:
+        return f"<TaskRun {self.counted()}>"
 
-@dataclass(frozen=True)
+    def counted(self) -> str:
+        """The task with its number of questions, and how many calls each of them took."""
+        each = {len(one.responses) * self.calls * self.mixed for one in self.questions.values()}
+        calls = " to ".join(
+            str(end) for end in sorted({min(each, default=0), max(each, default=0)})
+        )
+        asked = len(self.questions)
+        return (
+            f"{self.name}, {asked} question{'' if asked == 1 else 's'}, "
+            f"{calls} call{'' if calls == '1' else 's'} each"
+        )
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """One finished run: an arm of a comparison.
 
@@ -57,6 +75,12 @@ class Run:
     path: Path
     tasks: Mapping[str, TaskRun]
     results: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        shown = [task.counted() for task in list(self.tasks.values())[:_SHOWN]]
+        more = len(self.tasks) - len(shown)
+        told = "; ".join(shown) + (f"; and {more} more tasks" if more else "")
+        return f"<Run {self.name} ({self.path}): {told}>"
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from btrans_eval.errors import UserError
 from btrans_eval.harness.flags import parse
 from btrans_eval.harness.pairs import parse_pairs
+from btrans_eval.parser import Parser
 from btrans_eval.training.arms import DEFAULT_ARMS
 from btrans_eval.training.plan import TrainPlan, made, read
 
@@ -107,9 +108,7 @@ def _refuse_ignored(given: argparse.Namespace) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """What reads the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="btrans-eval train", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="btrans-eval train", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("input", nargs="?", metavar="FILE.yaml", help="a study; all below can stand there")
     add("--output_path", required=True, metavar="OUT", help="folder for adapters and report")

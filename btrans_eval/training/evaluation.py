@@ -84,8 +84,6 @@ def evaluate(
         system_instruction=plan.system_instruction,
         include_path=plan.include_path,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "compare.yaml").write_text(compared.resolved(), encoding="utf-8")
     folders = run_arms(compared, folder, folder / "responses.sqlite")
     joined = join([as_arm(load(path, name)) for name, path in folders.items()])
     return {task.name: {key: _of(task, key) for key in adapters} for task in joined}

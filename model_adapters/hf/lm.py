@@ -24,6 +24,7 @@ from btrans_eval.harness.runner import Runner
 from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf.engine import HFEngine
 from btrans_eval.population import calibrate, fingerprint
+from btrans_eval.population.checkpoint import unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -149,11 +150,7 @@ class BTransHF(HFLM):
         try:
             super()._get_config(pretrained, *args, **kwargs)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"pretrained: must be a model on the hub or in a folder, but {pretrained!r} "
-                f"could not be read ({reason})"
-            ) from error
+            raise unreadable(pretrained, error) from error
         if getattr(self._config, "is_encoder_decoder", False):
             raise UserError(
                 f"pretrained: must be a decoder-only model, but {pretrained} is an encoder-decoder"

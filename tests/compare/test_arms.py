@@ -294,3 +294,4 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, text, tmp_path, monkey
         main(["compare", *arguments])
     assert ended.value.code == 2
     assert re.search(f"^btrans-eval: {text}", capsys.readouterr().err, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind

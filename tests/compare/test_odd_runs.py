@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,30 @@ def test_a_reference_is_one_call_in_the_sentence(tmp_path: Path) -> None:
     runs = pair(tmp_path, tasks=["sums"])
     change_results(runs["stock"], lambda r: r["config"].update(gen_kwargs={"do_sample": False}))
     assert "the one call of stock (4 calls against 1)" in compared(tmp_path, runs)["sentence"]
+
+
+def test_a_run_is_printed_in_one_short_line(tmp_path):
+    finished_runs.write_run(tmp_path / "run", 0.01, False, questions=6, calls=4)
+    run = results.load(tmp_path / "run")
+    told = f"<Run run ({tmp_path / 'run'}): sums, 6 questions, 4 calls each; stories, 6 questions, "
+    assert repr(run) == str(run) == f"{told}4 calls each>"
+    assert repr(run.tasks["sums"]) == "<TaskRun sums, 6 questions, 4 calls each>"
+    finished_runs.write_run(tmp_path / "one", 0.0, False, ["sums"], questions=1, calls=1)
+    assert repr(results.load(tmp_path / "one", "first")).startswith("<Run first (")
+    assert repr(results.load(tmp_path / "one")).endswith(": sums, 1 question, 1 call each>")
+    tasks = [f"task_{n}" for n in range(8)]
+    finished_runs.write_run(tmp_path / "many", 0.01, False, tasks, texts=["x" * 10_000])
+    printed = repr(results.load(tmp_path / "many"))
+    assert printed.endswith("task_4, 6 questions, 4 calls each; and 3 more tasks>")
+    assert len(printed) < 400
+
+
+def test_calls_of_what_a_vote_chose_and_of_a_mixture_are_counted(tmp_path):
+    finished_runs.write_run(tmp_path / "run", 0.0, False, ["sums"], questions=2, calls=1)
+    task = results.load(tmp_path / "run").tasks["sums"]
+    assert repr(replace(task, calls=8)) == "<TaskRun sums, 2 questions, 8 calls each>"
+    assert repr(replace(task, mixed=5)) == "<TaskRun sums, 2 questions, 5 calls each>"
+    (first, one), (second, other) = task.questions.items()
+    uneven = {first: one, second: replace(other, responses=other.responses * 3)}
+    told = repr(replace(task, questions=uneven))
+    assert told == "<TaskRun sums, 2 questions, 1 to 3 calls each>"

@@ -63,6 +63,19 @@ def test_a_comparison_from_python_and_the_curves_of_its_run(tmp_path):
         assert lines[k + 1].split() == [str(k), f"{passes:.3f}", f"{votes:.3f}"]
 
 
+@pytest.mark.parametrize("arguments, said", [([], "python examples/"), (["out"], "holds 2 runs;")])
+def test_no_run_or_two_are_told_without_a_traceback(tmp_path, arguments, said):
+    for name in ("results_1.json", "results_2.json"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / name).write_text("{}")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "pass_and_vote_of_a_run.py"), *arguments],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_notebook_runs_and_shows_what_is_kept(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     kept = json.loads(record_notebook.FILE.read_text(encoding="utf-8"))

@@ -197,9 +197,17 @@ def test_texts_stay_in_their_cells():
         ({"extractor": "number"}, "extractor: is none of ask's arguments; it is called kind"),
         ({"sigma": -0.1}, "sigma: must be a finite number"),
         ({"sigma": 0.1, "kl": 0.05}, "kl: is what sigma=auto is found from"),
-        ({"sigm": 0.1}, "sigm: no such model argument; did you mean sigma"),
+        ({"sigm": 0.1}, "sigm: no such argument; did you mean sigma?"),
+        ({"temprature": 0.7}, "temprature: no such argument; did you mean temperature?"),
+        ({"max_tokens": 8}, "max_tokens: no such argument; did you mean max_new_tokens?"),
+        ({"max_gen_toks": 8}, "max_gen_toks: is none of ask's arguments; it is called max_new_"),
+        ({"norm": "all"}, "norm: no such argument; did you mean norms?"),
         ({"model": 7}, "model: must be a name, a folder, None, or a loaded model"),
-        ({"model": "/no/such/folder"}, "pretrained: must be a model on the hub or in a folder"),
+        (
+            {"model": "/no/such/folder"},
+            "pretrained: must be a model on the hub or in a folder, "
+            "but there is no folder /no/such/folder",
+        ),
     ],
 )
 def test_mistakes_are_one_line(loaded, given, said):
@@ -209,3 +217,8 @@ def test_mistakes_are_one_line(loaded, given, said):
     with pytest.raises(UserError, match=re.escape(said)) as found:
         ask(**arguments)
     assert "\n" not in str(found.value)
+
+
+def test_arguments_of_the_harness_are_none_that_are_misspelled(loaded):
+    asked = ask(loaded, "w5", members=1, sigma=0.1, max_new_tokens=2, chat_template_args={})
+    assert len(asked) == 1

@@ -65,10 +65,24 @@ COMPARE = ["compare", "--tasks", "t", "--output_path", "o"]
         (["calibrate", "--limit", "3"], "limit: .* nothing is asked; give --text"),
         (["calibrate", "--model", "vllm"], "model: must be btrans-hf, got vllm"),
         (["calibrate", "--model_args", "x"], "model_args: must be name=value"),
+        (["run", "--repeats", "eight"],
+         r"^btrans-eval: repeats: must be a whole number, got 'eight'; for example --repeats 8$"),
+        ([*COMPARE, "--repeats", "eight"], "repeats: must be a whole number, got 'eight'; for exa"),
+        ([*COMPARE, "--repeats"], "repeats: expected one argument; btrans-eval compare --help"),
+        (["run", "--repeats"], "repeats: expected one argument; btrans-eval --help"),
+        (["compare", "--tasks", "t"], "compare: needs --output_path; btrans-eval compare --help"),
+        (["abstain", "o", "--coverage", "most"], "coverage: must be a number, got 'most'; for"),
+        (["report"], "report: needs OUT; btrans-eval report --help"),
+        (["report", "o", "p"], "report: unrecognized arguments: p; btrans-eval report --help"),
+        (["store"], "store: needs FILE; btrans-eval store --help"),
+        (["store", "f", "remove"], "remove: needs one of --model, --older-than; btrans-eval sto"),
+        (["store", "f", "remove", "--older-than", "x"], "older-than: must be a number, got 'x'"),
+        (["store", "f", "rewind"], "action: invalid choice: 'rewind' "),
+        (["train", "--steps", "1.5", "--output_path", "o"], "steps: must be a whole number, got"),
     ],
     ids=str,
-)
-def test_flags_of_the_harness_are_told_where_they_go(capsys, arguments, line):
+)  # fmt: skip
+def test_flags_that_are_none_or_wrong_are_one_line(capsys, arguments, line):
     import re
 
     with pytest.raises(SystemExit) as ended:

@@ -263,8 +263,9 @@ def test_noise_from_generation_answers_as_its_members(checkpoint):
 
 
 def test_mistakes_that_only_the_model_shows(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
-        BTransHF(str(tmp_path / "missing"), sigma=0.1)
+    for missing in (str(tmp_path / "missing"), "./missing", "~/missing", "a/missing/model", "a/"):
+        with pytest.raises(UserError, match=f"but there is no folder {missing}; name one that"):
+            BTransHF(missing, sigma=0.1)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="could not be read .*Unrecognized model"):
         BTransHF(str(tmp_path), sigma=0.1)

@@ -48,8 +48,8 @@ def test_what_is_returned_is_the_vote_of_all(checkpoint, tmp_path, caplog, sigma
         assert line["returned"] == of_all["returned"]
         asked += count
     of = K * len(requests)
-    assert f"stop: exact would have asked {asked} members of {of}" in said
-    assert f"stop: exact asked {asked} members of {of}" in caplog.text
+    assert f"stop: exact would have asked for {asked} responses of {of}" in said
+    assert f"stop: exact asked for {asked} responses of {of}" in caplog.text
     info = lm.get_model_info()["btrans"]
     counted = info["tasks"]["toy"]["asked"]
     assert info["stop"] == "exact"

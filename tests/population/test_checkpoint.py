@@ -80,8 +80,11 @@ def test_gains_are_those_of_the_loaded_model(tmp_path, family, dtype):
 
 
 def test_other_models_are_refused(tmp_path):
-    with pytest.raises(UserError, match="pretrained: must be a model on the hub or in a folder"):
+    with pytest.raises(UserError, match="pretrained: must be a model .* there is no folder /"):
         Checkpoint(str(tmp_path / "missing"), {})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="in a folder, but '.*empty' could not be read"):
+        Checkpoint(str(tmp_path / "empty"), {})
     transformers.T5Config().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="pretrained: must be a decoder-only model"):
         Checkpoint(str(tmp_path), {})

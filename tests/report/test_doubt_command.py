@@ -8,6 +8,7 @@ import math
 import sys
 from pathlib import Path
 
+import finished_runs
 import numpy as np
 import pytest
 import tiny_checkpoint
@@ -247,11 +248,37 @@ def test_all_right_and_all_wrong_have_no_ranking_and_say_so(tmp_path, capsys, ri
     assert figures["accuracy"]["low"] < figures["accuracy"]["high"]  # Wilson's: not sure of it
 
 
+def test_a_temperature_without_a_best_one_is_warned_of(tmp_path, capsys):
+    def change(q, table, row):
+        """All right but one, by little: the fold that leaves it out wants T as small as can be."""
+        table[:] = -20
+        table[:, q % KINDS if q else 1] += 0.2
+
+    write_run(tmp_path / "run", 3, questions=4, change=change)
+    main(["doubt", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "Temperature of the population, scaled: 0.01 to " in said
+    assert (
+        "Warning: population, scaled: in 1 of 4 folds no temperature from 0.01 to 100 fits best, "
+        "as where all answers of the others are right; its figures mean little." in said
+    )
+    assert "| arm | accuracy |" in said and "|  |" not in said
+    assert "Warning: 4 questions are few to fit a temperature to; have 50 or more." in said
+    task = examined(capsys, tmp_path)
+    assert len(task["warnings"]) == 2 and task["warnings"][0].startswith("population_scaled: in 1")
+    assert task["arms"]["population_scaled"]["figures"]["nll"]["estimate"] > 4
+
+
+def test_enough_questions_are_not_warned_of(tmp_path, capsys):
+    write_run(tmp_path / "run", 3, questions=50)
+    assert examined(capsys, tmp_path)["warnings"] == []
+
+
 def test_one_question_bounds_nothing(tmp_path, capsys):
     write_run(tmp_path / "run", 3, questions=1)
     task = examined(capsys, tmp_path)
     assert set(task["arms"]) == {"population", "member"} and task["folds"] is None
-    assert "two different questions" in task["why"]
+    assert "two different questions" in task["why"] and task["warnings"] == []
     nll = task["arms"]["population"]["figures"]["nll"]
     assert nll["estimate"] > 0 and nll["low"] is None and nll["high"] is None
 
@@ -349,6 +376,11 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert "leave --arm out" in said
     assert "cannot be written" in mistake(capsys, "doubt", run, "--output", "/proc/nowhere")
     assert "there is no results_*.json" in mistake(capsys, "abstain", str(tmp_path / "nothing"))
+    finished_runs.study(tmp_path / "study", questions=4)
+    for command in ("abstain", "doubt"):
+        said = mistake(capsys, command, str(tmp_path / "study/arms/population_greedy"))
+        assert "no samples of a multiple_choice task, whose likelihoods it would take" in said
+        assert "btrans-eval compare RUN_A RUN_B --output_path OUT, then btrans-eval abs" in said
     lines = (tmp_path / "run" / "members_2026_1.jsonl").read_text().splitlines()
     (tmp_path / "run" / "members_2026_1.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     assert "lacks row 23 of quiz" in mistake(capsys, "doubt", run)

@@ -55,6 +55,33 @@ def test_headline_shows_the_comparisons_numbers(written):
     assert reference.endswith("| – | – |")
 
 
+def test_every_column_of_every_table_has_a_head(written):
+    folder, _ = written
+    tables = {path.stem: path.read_text() for path in (folder / "report").glob("*.md")}
+    kinds = {"headline", "primary", "exploratory", "confidence", "variance", "members", "facts"}
+    assert kinds <= {name.partition("_")[0] for name in tables}
+    for name, text in tables.items():
+        lines = [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in text.splitlines()
+        ]
+        assert all(lines[0]), f"{name} has a column without a head"
+        assert len(set(map(len, lines))) == 1 and len(lines) > 2, name
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"<th scope=\"col\">\s*</th>", page)
+
+
+def test_differences_of_confidence_stand_under_what_they_are(written):
+    folder, comparison = written
+    head, _, first, *_ = (folder / "report" / "confidence_pairs_sums.md").read_text().splitlines()
+    assert head == "| difference | measure | estimate |"
+    pair = comparison["tasks"][0]["confidence_pairs"][0]
+    assert (pair["figure"], first.split(" | ")[:2]) == (
+        "brier", [f"| {pair['a']} − {pair['b']}", "Brier score"]
+    )  # fmt: skip
+    assert first.split(" | ")[2].startswith(f"{pair['difference']:+.3f}".replace("-", "−"))
+
+
 def test_csv_holds_the_numbers_whole(written):
     folder, comparison = written
     with (folder / "report" / "headline_sums.csv").open(newline="") as lines:

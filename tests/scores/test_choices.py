@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from btrans_eval.errors import UserError
 from btrans_eval.scores.choices import (
+    FEW,
     LARGEST,
     choices,
     cross_fitted,
@@ -19,6 +20,7 @@ from btrans_eval.scores.choices import (
     member,
     scaled_figures,
     surprises,
+    without_best,
 )
 from btrans_eval.scores.doubt import doubt, summary
 from btrans_eval.scores.folds import copies, folds, resamples
@@ -178,3 +180,34 @@ def test_tables_of_other_members_are_refused():
         choices([[[0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]], [0, 0])
     with pytest.raises(UserError, match="one question or more"):
         choices([], [])
+
+
+def scatter(questions: int, spread: float) -> float:
+    """Standard deviation of ln T, fitted to four fifths of the questions; T of all is 1."""
+    draw = np.random.default_rng(0)
+    logs = []
+    for _ in range(200):
+        tables = draw.normal(0, spread, (questions * 4 // 5, 1, 4))
+        shares = np.exp(tables[:, 0])
+        shares /= shares.sum(axis=1, keepdims=True)
+        golds = [int(draw.choice(4, p=each)) for each in shares]
+        surprise = surprises(choices(list(tables), golds))
+        logs.append(np.log(fitted(surprise, np.ones((1, len(golds))))[0]))
+    return float(np.std(logs))
+
+
+@pytest.mark.parametrize("spread", [1, 2, 4])
+def test_few_questions_are_as_few_as_is_said(spread):
+    assert FEW == 50 and 0.19 < scatter(FEW, spread) < 0.31 and scatter(20, spread) > 0.35
+
+
+def test_folds_without_a_best_temperature_are_counted():
+    fold = np.array([0, 1, 2, 2])
+    of = lambda temperatures, right: without_best(  # noqa: E731
+        np.array(temperatures), fold, np.array(right, dtype=float)
+    )
+    assert of([1.0, 2.0, 0.5], [1, 0, 0, 1]) == 0
+    assert of([1 / LARGEST, 2.0, LARGEST], [1, 0, 0, 1]) == 2
+    assert of([1.0, 0.05, 0.5], [1, 0, 1, 1]) == 1  # all but fold 1 are right
+    assert of([1.0, 1 / LARGEST, 0.5], [1, 0, 1, 1]) == 1
+    assert of([0.1, 0.1, 0.1], [1, 1, 1, 1]) == 3
