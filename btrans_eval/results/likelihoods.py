@@ -114,9 +114,9 @@ def _rows(given: Path, file: Path, results: Mapping[str, Any]) -> dict[str, list
                 found[task] = sorted(first, key=lambda row: int(row["doc_id"]))
     if not found:
         raise UserError(
-            f"results: {given} has no samples of a multiple_choice task, whose likelihoods it "
-            "would take; run one with --log_samples. Responses vote, and how sure their votes are "
-            "btrans-eval compare RUN_A RUN_B --output_path OUT, then btrans-eval abstain OUT tell"
+            f"results: {given} has no samples of a multiple_choice task (--log_samples), whose "
+            "likelihoods this is about; for votes of responses run btrans-eval compare RUN_A RUN_B "
+            "--output_path OUT, then btrans-eval abstain OUT"
         )
     return found
 

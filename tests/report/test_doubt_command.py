@@ -379,7 +379,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     finished_runs.study(tmp_path / "study", questions=4)
     for command in ("abstain", "doubt"):
         said = mistake(capsys, command, str(tmp_path / "study/arms/population_greedy"))
-        assert "no samples of a multiple_choice task, whose likelihoods it would take" in said
+        assert "has no samples of a multiple_choice task (--log_samples), whose likelihoods" in said
         assert "btrans-eval compare RUN_A RUN_B --output_path OUT, then btrans-eval abs" in said
     lines = (tmp_path / "run" / "members_2026_1.jsonl").read_text().splitlines()
     (tmp_path / "run" / "members_2026_1.jsonl").write_text("\n".join(lines[:-1]) + "\n")
