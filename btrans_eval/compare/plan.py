@@ -273,9 +273,8 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
             f"compare: {path}: an arm must be such as population@0.7:kl=0.1, or have kind "
             f"({' or '.join(ARM_KINDS)}) and any of {', '.join(known)}; got {arm!r}"
         )
-    made = make_arm(
-        arm["kind"], arm.get("temperature"), arm.get("own", {}), arm.get("model_args", {})
-    )
+    own, model_args = arm.get("own", {}), arm.get("model_args", {})
+    made = make_arm(arm["kind"], arm.get("temperature"), own, model_args, arm.get("name"))
     refuse_misspelled(made.own, _ARM_ARGUMENTS, f"argument of an arm, in {path}")
     for name in made.own:
         if name not in _ARM_ARGUMENTS:
@@ -283,8 +282,7 @@ def _arm_of(arm: Any, temperature: float, path: Path) -> ArmPlan:
                 f"compare: {path}: own: of an arm may have {', '.join(_ARM_ARGUMENTS)}; "
                 f"got {name!r}"
             )
-    return ArmPlan(arm.get("name", made.name), made.kind, made.temperature, made.own,
-                   made.model_args)  # fmt: skip
+    return made
 
 
 def _task_of(task: Any, path: Path) -> TaskPlan:
