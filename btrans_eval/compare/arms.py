@@ -39,7 +39,13 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
     manager = TaskManager(include_path=plan.include_path)
     _check(plan, manager)  # before anything is written, or a model loaded
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "compare.yaml").write_text(plan.resolved(), encoding="utf-8")
+    kept = folder / "compare.yaml"
+    if kept.exists() and kept.read_text(encoding="utf-8") != plan.resolved():
+        logger.warning(
+            "output_path: %s holds a comparison of other settings, which this one replaces; what "
+            "was generated for it stays in its store", folder,
+        )  # fmt: skip
+    kept.write_text(plan.resolved(), encoding="utf-8")
     folders: dict[str, Path] = {}
     lm: Any = None
     loaded: dict[str, Any] | None = None

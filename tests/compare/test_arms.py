@@ -112,6 +112,16 @@ def test_again_from_the_resolved_file_nothing_is_generated_and_all_is_the_same(
     assert (tmp_path / "b/compare.yaml").read_text() == (out / "compare.yaml").read_text()
 
 
+def test_a_comparison_of_other_settings_is_not_replaced_without_a_word(place, tmp_path, caplog):
+    settings = (["1"], ["1"], ["2"])
+    said = []
+    for limit in settings:
+        caplog.clear()
+        command(place, tmp_path, "--arms", "stock,population", "--limit", *limit)
+        said.append("holds a comparison of other settings" in caplog.text)
+    assert said == [False, False, True]
+
+
 def test_finished_runs_are_compared_without_a_model(out, tmp_path, monkeypatch):
     folders = [str(out / "arms" / name) for name in ("stock_T=0.7", "population_greedy")]
     main(["compare", *folders, "--output_path", str(tmp_path / "c"), "--no_report"])
