@@ -1,7 +1,7 @@
 """How many members a vote asks when it stops, replayed from answers that are all known.
 
     python benchmarks/stops.py                               # drawn from vote distributions
-    python benchmarks/stops.py OUT/.../members_*.jsonl       # from a run's own responses
+    python benchmarks/stops.py OUT/.../members_*.jsonl       # responses of tasks that want one
 
 For each rule: the share of all calls that is asked, and the share of questions whose returned
 answer is not that of all members (`exact`: none, checked on every sequence).
@@ -63,6 +63,10 @@ def main() -> None:
         found = []
         for text in Path(name).read_text(encoding="utf-8").splitlines():
             each = json.loads(text)
+            if each["returned"] == "all":
+                sys.exit(
+                    f"{name}: {each['task']} gets all responses, so members do not vote on one"
+                )
             said = [one["answer"] for one in each["responses"]]
             found.append([None if a is None else normalize(a, each["kind"]) or None for a in said])
         print(line(f"{Path(name).name}, K = {len(found[0])}", found))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from lm_eval.api.instance import Instance
@@ -96,11 +97,8 @@ def sampling(rows: int, pairs: int) -> None:
         question.args[1].update(do_sample=True, temperature=0.8)
 
     def of_transformers() -> object:
-        own, adapter.RowByRow = adapter.RowByRow, lambda *_: None
-        try:
+        with patch.object(adapter, "RowByRow", lambda *_: None):
             return lm.generate_until(questions, disable_tqdm=True)
-        finally:
-            adapter.RowByRow = own
 
     compare(
         f"sampling from our streams / transformers' own, {rows} rows",
@@ -118,12 +116,8 @@ def logprobs(rows: int, pairs: int) -> None:
         question.args[1].update(do_sample=True, temperature=0.8)
 
     def without() -> object:
-        own = choosing.log_probabilities
-        choosing.log_probabilities = lambda said, chosen: said.new_zeros(len(said))
-        try:
+        with patch.object(choosing, "log_probabilities", lambda said, _: said.new_zeros(len(said))):
             return lm.generate_until(questions, disable_tqdm=True)
-        finally:
-            choosing.log_probabilities = own
 
     compare(
         f"responses with log-probabilities / without, {rows} rows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -38,14 +39,8 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
 
     manager = TaskManager(include_path=plan.include_path)
     _check(plan, manager)  # before anything is written, or a model loaded
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "compare.yaml"
-    if kept.exists() and kept.read_text(encoding="utf-8") != plan.resolved():
-        logger.warning(
-            "output_path: %s holds a comparison of other settings, which this one replaces; what "
-            "was generated for it stays in its store", folder,
-        )  # fmt: skip
-    kept.write_text(plan.resolved(), encoding="utf-8")
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # others could read what is half written
+        _keep(plan, folder)
     folders: dict[str, Path] = {}
     lm: Any = None
     loaded: dict[str, Any] | None = None
@@ -60,6 +55,18 @@ def run_arms(plan: Plan, folder: Path, store: Path) -> dict[str, Path]:
         lm.become(plan.population(arm, str(store)), str(target / "members.jsonl"))
         _run(plan, arm, lm, manager, target)
     return folders
+
+
+def _keep(plan: Plan, folder: Path) -> None:
+    """Write the plan beside its results; a line where another comparison was there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, resolved = folder / "compare.yaml", plan.resolved().encode()
+    if kept.exists() and kept.read_bytes() != resolved:
+        logger.warning(
+            "output_path: %s holds a comparison of other settings, which this one replaces; what "
+            "was generated for it stays in its store", folder,
+        )  # fmt: skip
+    kept.write_bytes(resolved)
 
 
 def _load(plan: Plan, arm: ArmPlan, store: str) -> Any:
