@@ -139,6 +139,18 @@ def test_everything_that_a_number_depends_on(tmp_path):
         assert result["source_data"]["hf_repo"] == "org/sums"
 
 
+def test_how_answers_were_read_is_told_by_the_run_s_own_note(tmp_path):
+    def noted(_, results):
+        del results["config"]["btrans"]["tasks"][SCORED]["answers"]  # as tasks that read have it
+        said = {f"votes:{SCORED}:population": "answers that the task reads, equal as text"}
+        results["config"]["btrans_scores"] |= said
+
+    ((log, _),) = exported(write(tmp_path, change=noted))["population"]
+    for result in log["evaluation_results"]:
+        found = result["generation_config"]["additional_details"]["answers_read_as"]
+        assert found == "answers that the task reads, equal as text"
+
+
 def test_rows_hold_every_response_and_the_vote(tmp_path):
     ((_, rows),) = exported(write(tmp_path))["population"]
     row = next(r for r in rows if r["evaluation_result_id"].endswith("maj@4") and
