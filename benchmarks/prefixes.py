@@ -27,6 +27,7 @@ from btrans_eval.model_adapters.hf import BTransHF
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LETTERS = "ABCDEFGHIJ"
+PARTS = ["loglikelihood", "five-shot", "zero-shot"]
 
 
 def block(row: dict[str, Any]) -> str:
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     shots = prompts(given.subject, 5, given.questions)
     alone = prompts(given.subject, 0, given.questions)
@@ -108,18 +110,21 @@ def main() -> None:
         f"{lengths[-1]} tokens, about {common} of them examples; {DEVICE}, torch "
         f"{torch.__version__}, {torch.get_num_threads()} threads"
     )
-    asked = likelihoods(shots)
-    one, other = shared.loglikelihood(asked), whole.loglikelihood(asked)
-    apart = max(abs(a[0] - b[0]) for a, b in zip(one, other, strict=True))
-    print(f"loglikelihoods differ by {apart:.1e} at most")
-    compare("loglikelihoods, static / shared", lambda: whole.loglikelihood(asked),
-            lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
-    compare(f"loglikelihoods, stock x {given.members} / shared",
-            lambda: [stock.loglikelihood(asked) for _ in range(given.members)],
-            lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
+    if "loglikelihood" in given.parts:
+        asked = likelihoods(shots)
+        one, other = shared.loglikelihood(asked), whole.loglikelihood(asked)
+        apart = max(abs(a[0] - b[0]) for a, b in zip(one, other, strict=True))
+        print(f"loglikelihoods differ by {apart:.1e} at most")
+        compare("loglikelihoods, static / shared", lambda: whole.loglikelihood(asked),
+                lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
+        compare(f"loglikelihoods, stock x {given.members} / shared",
+                lambda: [stock.loglikelihood(asked) for _ in range(given.members)],
+                lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
     separate = population("refill")
     separate.engine.generation.reads_once = False  # as before beginnings were shared
     for name, texts in (("five-shot", shots), ("zero-shot", alone)):
+        if name not in given.parts:
+            continue
         wanted = generations(texts, given.members)
         same = sum(
             a == b
@@ -127,7 +132,7 @@ def main() -> None:
                 separate.generate_until(wanted), shared.generate_until(wanted), strict=True
             )
         )
-        print(f"generation, {name}: {same} of {len(wanted)} texts equal")
+        print(f"generation, {name}: {same} of {len(wanted)} texts equal", flush=True)
         compare(f"generation, {name}, refill as before / shared",
                 lambda wanted=wanted: separate.generate_until(wanted),
                 lambda wanted=wanted: shared.generate_until(wanted), given.pairs)  # fmt: skip

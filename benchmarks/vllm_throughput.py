@@ -3,16 +3,18 @@
     .venv-vllm/bin/python benchmarks/vllm_throughput.py --model FOLDER --rows rows.jsonl
 
 One process holds both engines, each with half of the share of memory that is given and 64 rows at
-once. Stock answers every prompt K times, sampled, as `repeats: K` asks it to; the population's K
-members are sampled alike: `mixed`, sharing batches, and `member`, one after another on the same
-engine, where a member needs more questions than rows to keep it full. Every response has the same
-number of tokens. Ratios come turn by turn, the order within a turn changing; median and range over
-the turns are printed, single times mean little.
+once. Stock answers every prompt K times, sampled: `stock` as `repeats: K` asks it to, `logprobs`
+also for the log-probability of each token, which a population always wants. The K members are
+sampled alike: `mixed`, sharing batches, and `member`, one after another on the same engine, where a
+member needs more questions than rows to keep it full. Every response has the same number of tokens.
+Ratios come turn by turn, the order within a turn changing; median and range over the turns are
+printed, single times mean little.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -25,15 +27,24 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.model_adapters.vllm import BTransVLLM
 from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
+ARMS = ["stock", "logprobs", "mixed", "member"]
 
-def requests(lm: Any, rows: list[dict[str, Any]], tokens: int, members: int) -> list[Instance]:
-    """Each question, with a chat template, listed once for each of its repeats."""
+
+def requests(
+    lm: Any, rows: list[dict[str, Any]], tokens: int, members: int, **more: Any
+) -> list[Instance]:
+    """Each question, with a chat template, listed once for each of its repeats.
+
+    Args:
+        more: arguments of generation.
+    """
     arguments = {
         "max_gen_toks": tokens,
         "min_tokens": tokens,
         "until": [],
         "do_sample": True,
         "temperature": 0.7,
+        **more,
     }
     asked = [
         Instance(
@@ -77,7 +88,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=128, help="how many of them")
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=48, help="of each response")
-    parser.add_argument("--pairs", type=int, default=3, help="turns of all three")
+    parser.add_argument("--pairs", type=int, default=3, help="turns of all arms")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--sigma", type=float, default=0.01)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--gpu_memory_utilization", type=float, default=0.3)
@@ -99,22 +111,26 @@ def main() -> None:
     ours = BTransVLLM(given.model, sigma=given.sigma, members=given.members, **engine)
     asked = requests(stock, rows, given.tokens, given.members)
     few = requests(stock, rows[:2], 8, given.members)
-    arms = {
+    likely = requests(stock, rows, given.tokens, given.members, logprobs=0)
+    every = {
         "stock": lambda: stock,
+        "logprobs": lambda: stock,
         "mixed": lambda: scheduled(ours, "mixed", given.sigma, given.members),
         "member": lambda: scheduled(ours, "member", given.sigma, given.members),
     }
+    arms = {name: every[name] for name in given.arms}
     for arm in arms.values():
         seconds(arm(), few)  # warm up
     count = len(asked) * given.tokens
     rates: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(given.pairs):
-        names = list(arms)[turn % 3 :] + list(arms)[: turn % 3]
+        first = turn % len(arms)
+        names = list(arms)[first:] + list(arms)[:first]
         for name in names if turn % 2 == 0 else names[::-1]:
             lm = arms[name]()
-            if name == "stock":  # what it has read before is no part of the comparison
+            if lm is stock:  # what it has read before is no part of the comparison
                 lm.model.reset_prefix_cache()
-            rates[name].append(count / seconds(lm, asked))
+            rates[name].append(count / seconds(lm, likely if name == "logprobs" else asked))
         said = {name: round(each[-1]) for name, each in rates.items()}
         print(f"turn {turn + 1}: {said}", flush=True)
     print(
@@ -122,7 +138,7 @@ def main() -> None:
         f"{given.max_num_seqs} rows at once, {given.pairs} turns; tokens/s: "
         + ", ".join(f"{name} {spread(each, '{:.0f}')}" for name, each in rates.items())
     )
-    for one, other in (("mixed", "stock"), ("member", "stock"), ("mixed", "member")):
+    for one, other in itertools.combinations(reversed(arms), 2):
         ratios = [a / b for a, b in zip(rates[one], rates[other], strict=True)]
         print(f"{one} / {other}: {spread(ratios)}")
 

@@ -56,7 +56,7 @@ def test_every_file_runs(path, tmp_path, monkeypatch, capsys):
         plan,
         model_args={"pretrained": tiny_checkpoint.save(tmp_path / "tiny", family), "device": "cpu"},
         examples=2 if plan.by_vote else 10, votes=3 if plan.by_vote else None,
-        steps=2, prompts=2, group=2, at_once=2, save_steps=1, max_gen_toks=4,
+        steps=2, prompts=2, group=2, at_once=2, save_steps=2, max_gen_toks=4,
         seeds=plan.seeds[:1], evaluation=Evaluation(plan.evaluation.tasks, 2, 4, 2),
     )  # fmt: skip
     study.run(small, tmp_path / "out")
