@@ -114,9 +114,12 @@ def check_run(run: Any) -> None:
             to its model arguments where samples are logged.
     """
     from btrans_eval.harness import command
+    from btrans_eval.store.store import Store
 
     own, _ = split_arguments(run.model_args)
     config = PopulationConfig(**own)
+    if config.store is not None and os.path.exists(config.store):
+        Store(config.store).close()
     if run.use_cache:
         refuse_cache()
     if (run.cache_requests or {}).get("cache_requests"):
