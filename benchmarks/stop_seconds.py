@@ -70,13 +70,14 @@ def line(task: str, members: int, given: argparse.Namespace, manager: TaskManage
         stop: BTransHF(sigma=SIGMA, members=members, batch_size=given.rows, stop=stop)
         for stop in ("none", "exact")
     }
-    ratios = []
+    ratios, same = [], given.limit
     for pair in range(given.pairs):
         found = {}
         for stop in list(arms)[:: -1 if pair % 2 else 1]:
             found[stop] = run(arms[stop], task, given.limit, manager)
         ratios.append(found["exact"][0] / found["none"][0])
-        same = sum(a == b for a, b in zip(found["exact"][1], found["none"][1], strict=True))
+        equal = sum(a == b for a, b in zip(found["exact"][1], found["none"][1], strict=True))
+        same = min(same, equal)
     print(
         f"{task}, {given.limit} questions, K = {members}: seconds exact / none "
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "

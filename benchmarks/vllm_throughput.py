@@ -27,7 +27,7 @@ from btrans_eval.config import PopulationConfig
 from btrans_eval.model_adapters.vllm import BTransVLLM
 from btrans_eval.model_adapters.vllm.stock import StockVLLM
 
-ARMS = ["stock", "logprobs", "mixed", "member"]
+ARMS = ["stock", "logprobs", "member", "mixed"]
 
 
 def requests(
@@ -109,19 +109,20 @@ def main() -> None:
     }
     stock = StockVLLM(given.model, **engine)
     ours = BTransVLLM(given.model, sigma=given.sigma, members=given.members, **engine)
-    asked = requests(stock, rows, given.tokens, given.members)
-    few = requests(stock, rows[:2], 8, given.members)
-    likely = requests(stock, rows, given.tokens, given.members, logprobs=0)
-    every = {
+    arms = {
         "stock": lambda: stock,
         "logprobs": lambda: stock,
-        "mixed": lambda: scheduled(ours, "mixed", given.sigma, given.members),
         "member": lambda: scheduled(ours, "member", given.sigma, given.members),
+        "mixed": lambda: scheduled(ours, "mixed", given.sigma, given.members),
     }
-    arms = {name: every[name] for name in given.arms}
-    for arm in arms.values():
-        seconds(arm(), few)  # warm up
-    count = len(asked) * given.tokens
+    arms = {name: arm for name, arm in arms.items() if name in given.arms}
+    more = {name: {"logprobs": 0} if name == "logprobs" else {} for name in arms}
+    for name, arm in arms.items():
+        seconds(arm(), requests(stock, rows[:2], 8, given.members, **more[name]))  # warm up
+    asked = {
+        name: requests(stock, rows, given.tokens, given.members, **more[name]) for name in arms
+    }
+    count = len(rows) * given.members * given.tokens
     rates: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(given.pairs):
         first = turn % len(arms)
@@ -130,7 +131,7 @@ def main() -> None:
             lm = arms[name]()
             if lm is stock:  # what it has read before is no part of the comparison
                 lm.model.reset_prefix_cache()
-            rates[name].append(count / seconds(lm, likely if name == "logprobs" else asked))
+            rates[name].append(count / seconds(lm, asked[name]))
         said = {name: round(each[-1]) for name, each in rates.items()}
         print(f"turn {turn + 1}: {said}", flush=True)
     print(
