@@ -3,7 +3,8 @@
 #   docker build -t btrans-eval:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 .
 #   docker run --rm btrans-eval lm_eval --model btrans-hf --tasks btrans_demo --limit 4
 # torch's wheels for CUDA bring CUDA's libraries, so one base serves both; the host needs NVIDIA's
-# driver and container toolkit (docker run --gpus all). EXTRAS=train or EXTRAS=vllm adds an extra.
+# driver and container toolkit (docker run --gpus all). EXTRAS=diversity,train or
+# EXTRAS=diversity,vllm adds an extra.
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim
 ARG TORCH=torch==2.13.0

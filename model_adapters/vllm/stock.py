@@ -22,7 +22,7 @@ READ = ("0.33",)
 if find_spec("vllm") is None:
     raise UserError(
         "model: btrans-vllm needs vLLM, which is not installed; use pip install "
-        f"'vllm=={TESTED}.*' (README, vLLM: the build for CPUs), or --model btrans-hf"
+        f"'vllm=={TESTED}.*' (docs/howto/vllm.md has the build for CPUs), or --model btrans-hf"
     )
 
 import vllm  # noqa: E402
