@@ -71,13 +71,13 @@ def notes(task: TaskEvidence, number: Number, options: ExportOptions) -> str:
     """What stands beside the value on the leaderboard; it begins with what the value is."""
     scale = SCALES[str(options.scale)]
     head = {
-        "mean": f"pass@1 (avg of {number.n})",
+        "mean": number.of_one,
         "maj": f"maj@{number.n}: vote of {number.n} responses, {number.n} model calls per answer, "
         "not a single answer; " + facts.TIES,
     }[number.kind]
     other = task.stock.numbers[number.kind]
     mean = task.population.numbers["mean"]
-    single = f" pass@1 (avg of {mean.n}) of the same responses: {_said(mean, scale)}."
+    single = f" {mean.of_one} of the same responses: {_said(mean, scale)}."
     return (
         f"{head}. Population drawn around {options.base_model_id}: "
         f"{facts.population_sentence(task, task.population)}. "

@@ -252,6 +252,7 @@ def _side(
             stderr=None if spread is None else spread / sqrt(len(values)),
             deviation=spread,
             questions=len(values),
+            binary=bool(task["binary"]),
         )
     rates = {
         name: float(metrics[name]["estimate"])

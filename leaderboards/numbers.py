@@ -25,6 +25,7 @@ class Number:
         deviation: standard deviation over questions; None where there is one.
         questions: how many.
         bins: of equal width on [0, 1], of a calibration error.
+        binary: whether every response is right or wrong; a share of a point is no pass.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Number:
     deviation: float | None
     questions: int
     bins: int | None = None
+    binary: bool = True
 
     @property
     def lower_is_better(self) -> bool:
@@ -54,10 +56,15 @@ class Number:
         return f"{self.kind}@{self.n}"
 
     @property
+    def of_one(self) -> str:
+        """What the mean over n responses is called."""
+        return f"pass@1 (avg of {self.n})" if self.binary else f"mean score (avg of {self.n})"
+
+    @property
     def title(self) -> str:
         """Name for people; it alone says that a vote is a vote and an oracle an oracle."""
         return {
-            "mean": f"mean@{self.n} = pass@1 (avg of {self.n})",
+            "mean": f"mean@{self.n} = {self.of_one}",
             "maj": f"maj@{self.n} (vote of {self.n} responses)",
             "pass": f"pass@{self.n} (oracle: any of {self.n} right)",
             "brier": f"Brier score of maj@{self.n} (confidence: share of votes)",

@@ -26,8 +26,9 @@ def compare(
     """All numbers of a comparison; see docs/comparison.md for the document."""
     analysed = [_task(task, arms) for task in tasks]
     _correct(analysed, {arm.name: _family(arm) for arm in arms})
+    order = [arm.name for arm in sorted(arms, key=lambda arm: arm.kind != "population")]
     for task in analysed:
-        task["sentence"] = sentence(task)
+        task["sentence"] = sentence(task, order)
     return {
         "scheme": SCHEME,
         "version": __version__,
@@ -168,9 +169,18 @@ def _seeds(arms: Sequence[Arm], tasks: Sequence[Mapping[str, Any]]) -> list[dict
     return found
 
 
-def sentence(task: Mapping[str, Any]) -> str:
-    """The comparison that matters most on a task, in plain words."""
-    pairs = [pair for pair in task["pairs"] if pair["primary"]] or task["pairs"]
+def sentence(task: Mapping[str, Any], order: Sequence[str]) -> str:
+    """The comparison that matters most on a task, in plain words.
+
+    Args:
+        task: with its pairs.
+        order: the arms' names; without a primary test, pairs of the first come first, and of these
+            those at equal K.
+    """
+    pairs = [pair for pair in task["pairs"] if pair["primary"]] or sorted(
+        task["pairs"],
+        key=lambda pair: (order.index(pair["a"]), pair["label"].endswith("calls against 1")),
+    )
     chosen = next((pair for pair in pairs if pair["metric"].startswith("maj")), None)
     chosen = chosen or next(iter(pairs), None)
     questions = f"{task['questions']} question{'s' if task['questions'] != 1 else ''}"

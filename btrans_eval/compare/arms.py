@@ -78,7 +78,7 @@ def _load(plan: Plan, arm: ArmPlan, store: str) -> Any:
 
 
 def _check(plan: Plan, manager: Any) -> None:
-    """Every task exists, can be viewed, and runs no programs."""
+    """Every task exists, can be viewed, runs no programs, and takes the examples asked for."""
     names = {*manager.all_tasks}
     for task in plan.tasks:
         if task.task not in names:
@@ -86,7 +86,13 @@ def _check(plan: Plan, manager: Any) -> None:
                 f"tasks: no task or group named {task.task}; lm_eval ls tasks lists them"
             )
     for task in plan.tasks:
-        _tasks(plan, task, plan.arms[0], manager)
+        for name, each in _tasks(plan, task, plan.arms[0], manager)["tasks"].items():
+            if plan.num_fewshot and each.get_config("num_fewshot") == 0:
+                raise UserError(
+                    f"num_fewshot: {name} says 0 itself, and the harness then takes no other "
+                    f"number, got {plan.num_fewshot}; leave it out, or copy the task without its "
+                    "num_fewshot: 0"
+                )
 
 
 def _tasks(plan: Plan, task: TaskPlan, arm: ArmPlan, manager: Any) -> Any:

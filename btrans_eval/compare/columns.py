@@ -22,8 +22,8 @@ RECORDED = (
       for place in range(1, QUARTERS + 1)),
 )  # fmt: skip
 SHARES = (
-    "pass@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance", "distinct_1",
-    "distinct_2", "vote_share", "vote_brier", "repetition",
+    "pass@", "best@", "maj@", "invalid_rate", "tie_rate", "truncated_rate", "cosine_distance",
+    "distinct_1", "distinct_2", "vote_share", "vote_brier", "repetition",
 )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def arm_on_task(
         "metrics": {name: _interval(name, values) for name, values in table.items()},
         "two_way": _two_way(questions, has_members),
         "variance": _variance(scores),
-        "agreed": _agreed(questions) if calls > 1 else None,
+        "agreed": _agreed(questions) if f"maj@{calls}" in table and calls > 1 else None,
         "members": _members(questions) if scores is not None and calls > 1 else [],
     }
 
@@ -138,7 +138,7 @@ def _variance(scores: Floats | None) -> dict[str, Any] | None:
 
 
 def _agreed(questions: Sequence[AnsweredQuestion]) -> float:
-    """Share of questions whose winning answer has at least two votes."""
+    """Share of questions whose winning answer has at least two votes, where answers vote."""
     decided = 0
     for question in questions:
         labels = [one.label for one in question.responses if one.label is not None]

@@ -21,7 +21,8 @@ class Arm:
         kind: population, stock (our model type without noise) or other (another model type).
         is_sampled: whether its tokens are sampled.
         temperature: of the sampling; None where it is greedy or unknown.
-        is_reference: whether one call answers a question: a greedy model without noise.
+        is_reference: whether one call answers a question: a greedy model without noise, or of
+            another type one that said the same whenever it was asked.
     """
 
     name: str
@@ -71,11 +72,11 @@ def as_arm(run: Run) -> Arm:
     kind = "other" if used is None else "stock" if stock else "population"
     temperature = _temperature(run)
     alone = kind == "stock" and temperature is None
-    single = all(
-        len(question.responses) == 1
-        for task in run.tasks.values()
-        for question in task.questions.values()
-    )
+    questions = [one for task in run.tasks.values() for one in task.questions.values()]
+    if kind == "other" and temperature is None:  # asked K times, a greedy model repeats itself
+        single = all(len({one.text for one in each.responses}) == 1 for each in questions)
+    else:
+        single = all(len(each.responses) == 1 for each in questions)
     return Arm(run.name, run, kind, temperature is not None, temperature, alone or single)
 
 
@@ -215,14 +216,14 @@ def _limited(arm: Arm, tasks: Sequence[TaskRun]) -> str | None:
 
 
 def _refuse_votes(arm: Arm, tasks: Sequence[TaskRun]) -> None:
-    """Refuse a response that a vote has chosen: it took K calls, and would pass for one."""
+    """Refuse a score of several responses, such as a vote: it would pass for that of one call."""
     for task in tasks:
         if task.calls > 1:
             raise UserError(
                 f"compare: {arm.name} holds the winner of a vote of {task.calls} responses for "
-                f"{task.name}, which is no single response; run the task without a vote of its "
-                f"own, with btrans-eval run --repeats {task.calls} (with a store nothing is "
-                "generated twice)"
+                f"{task.name}, or another score of them all, which is none of a single response; "
+                f"run the task with btrans-eval run --repeats {task.calls}, which scores each "
+                "(with a store nothing is generated twice)"
             )
 
 

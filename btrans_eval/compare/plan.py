@@ -26,6 +26,7 @@ DEFAULT_ARMS = "stock,stock@T,population,population@T"
 _ARM_ARGUMENTS = (
     "sigma", "kl", "mu", "prior", "noise", "noise_from", "norms", "seed", "members",
 )  # fmt: skip
+_ALL_ARMS = ("aggregate", "extractor", "batching", "stop")  # what all have alike
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,12 @@ class Plan:
         for name in ("tasks", "arms", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"{name}: must name at least one, got none")
-        names = [arm.name for arm in self.arms]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UserError(f"arms: {twice!r} is there twice; give arms different settings")
+        folders = [arm.folder.casefold() for arm in self.arms]
+        shared = next((folder for folder in folders if folders.count(folder) > 1), None)
+        if shared is not None:
+            one, other = [arm.name for arm in self.arms if arm.folder.casefold() == shared][:2]
+            same = "is there twice" if one == other else f"has the same folder as {other!r}"
+            raise UserError(f"arms: {one!r} {same}; give arms different settings or names")
         for arm in self.arms:
             self.population(arm)  # checks the arguments
         for name in ("shard", "from_store"):
@@ -126,7 +129,8 @@ class Plan:
             own = {"sigma": 0.0, "mu": 0.0, "seed": own.get("seed", 0)}
         elif "pretrained" not in self.loading(arm):
             own = with_noise(own)
-        return PopulationConfig(**own, store=store)
+        alike = {name: self.loading(arm)[name] for name in _ALL_ARMS if name in self.loading(arm)}
+        return PopulationConfig(**own, **alike, store=store)
 
     def loading(self, arm: ArmPlan) -> dict[str, Any]:
         """The arguments that the arm's model is loaded with."""
@@ -136,14 +140,11 @@ class Plan:
     def resolved(self) -> str:
         """The comparison as YAML, which gives the same comparison when it is read."""
         whole = asdict(self)
-        whole["arms"] = [
-            {name: value for name, value in arm.items() if value not in ({}, None)}
-            for arm in whole["arms"]
-        ]
-        whole["tasks"] = [
-            {name: value for name, value in task.items() if value not in ({}, None)}
-            for task in whole["tasks"]
-        ]
+        for entry in ("arms", "tasks"):
+            whole[entry] = [
+                {name: value for name, value in one.items() if value not in ({}, None)}
+                for one in whole[entry]
+            ]
         plain = {name: _plain(value) for name, value in whole.items() if value is not None}
         return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 

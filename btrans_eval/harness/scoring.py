@@ -15,7 +15,9 @@ from btrans_eval.harness import record
 from btrans_eval.harness.diversity import Columns, Measures, diversity_columns
 from btrans_eval.harness.executing import executed, programs_of, scores_of, words_of
 from btrans_eval.harness.judging import correct, label
+from btrans_eval.harness.pipelines import kind_of_part, pipelines_of
 from btrans_eval.harness.response import answer_in
+from btrans_eval.harness.view_columns import declare
 from btrans_eval.judged import JudgedResponse
 from btrans_eval.scores.rows import check_row
 from btrans_eval.scores.summary import question_columns
@@ -141,13 +143,18 @@ class PopulationFilter(Filter):
         asked = self.measures.asked
         prompts = [str(doc[asked]) for doc in docs] if asked else ()
         diversity = diversity_columns(rows, self.measures, prompts)
-        if self.program is not None:
-            return self._executed(rows, docs, diversity)
-        self._note_votes()
-        return [
-            self._scored(place, row, doc, of_texts)
-            for place, (row, doc, of_texts) in enumerate(zip(rows, docs, diversity, strict=True))
-        ]
+        score = self._unscored if self.kind is None and self.answer is None else self._scored
+        scored = (self._executed if self.program is not None else score)(rows, docs, diversity)
+        if scored:
+            self._declare(scored[0].columns)
+        return scored
+
+    def _declare(self, columns: Columns) -> None:
+        """Tell the harness of columns that the task's file does not: best@k, and k of --repeats."""
+        task = record.current().failures.filtering
+        for pipeline in pipelines_of(task) if task is not None else ():
+            if any(kind_of_part(part) is PopulationFilter for part in pipeline.filters):
+                declare(task, pipeline.name, columns)
 
     def _note_votes(self) -> None:
         """Say in the results what was voted on, as a view does."""
@@ -178,22 +185,40 @@ class PopulationFilter(Filter):
         assert self.program is not None
         return [self.program(doc, text) for text in row]
 
+    def _unscored(
+        self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]
+    ) -> list[ScoredRow]:
+        return [
+            ScoredRow(judged(row), of_texts) for row, of_texts in zip(rows, diversity, strict=True)
+        ]
+
     def _scored(
-        self, place: int, row: list[str], doc: Mapping[str, Any], of_texts: Columns
-    ) -> ScoredRow:
-        if self.kind is None and self.answer is None:
-            return ScoredRow(judged(row), of_texts)
-        answers: Sequence[str | None]
-        labels: Sequence[int | None]
+        self, rows: Sequence[list[str]], docs: Any, diversity: Sequence[Columns]
+    ) -> list[ScoredRow]:
+        self._note_votes()
+        found = [
+            self._attempt(place, row, doc)
+            for place, (row, doc) in enumerate(zip(rows, docs, strict=True))
+        ]
+        # pass@k is about being right, and a share of a point is not
+        binary = all(score in (0, 1) for _, scores, _ in found for score in scores)
+        scored = []
+        for row, (answers, scores, labels), of_texts in zip(rows, found, diversity, strict=True):
+            columns = {**question_columns(scores, labels, binary=binary), **of_texts}
+            scored.append(ScoredRow(judged(row, answers, labels, {"score": scores}), columns))
+        return scored
+
+    def _attempt(
+        self, place: int, row: list[str], doc: Mapping[str, Any]
+    ) -> tuple[list[str | None], list[float], list[int | None]]:
+        """As `_judged`; a question that cannot be judged is invalid and wrong, and a failure."""
         try:
-            answers, scores, labels = self._judged(row, doc)
+            return self._judged(row, doc)
         except UserError:
             raise
         except Exception as error:
             record.current().failures.note_position(place, error)
-            answers, scores, labels = [None] * self.k, [0.0] * self.k, [None] * self.k
-        columns = {**question_columns(scores, labels), **of_texts}
-        return ScoredRow(judged(row, answers, labels, {"score": scores}), columns)
+            return [None] * self.k, [0.0] * self.k, [None] * self.k
 
     def _judged(
         self, row: list[str], doc: Mapping[str, Any]

@@ -44,7 +44,7 @@ def metrics_of(task: Any, scores: Sequence[Scores], is_pass: bool) -> dict[str, 
     directions = task.higher_is_better()
     return {
         name: Metric(
-            up=bool(directions.get(name, True)),
+            up=directions.get(name) is not False,  # None: the task does not say
             binary=all(score in (0, 1) for each in scores for score in each[name]),
             bounded=all(0 <= score <= 1 for each in scores for score in each[name]),
             prefix="" if is_pass and name == "pass@1" else f"{name}:",

@@ -59,12 +59,17 @@ def measure(task: ReportedTask) -> str | None:
 
 
 def steps(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Stock and population arms of the same sampling."""
+    """Stock and population arms of the same model and sampling."""
     stock = [arm for arm in arms if arm.kind == "stock"]
     found = []
     for arm in arms:
         if arm.kind == "population":
-            same = [one for one in stock if one.temperature == arm.temperature]
+            same = [
+                one
+                for one in stock
+                if one.temperature == arm.temperature
+                and one.run.results.get("model_name") == arm.run.results.get("model_name")
+            ]
             found += [(one.name, arm.name) for one in same[:1]]
     return found
 

@@ -91,7 +91,7 @@ def load_single(path: str | Path) -> ChoiceRun:
     used = results["config"].get("btrans")
     if used is not None and (used["sigma"] != 0 or used["mu"] != 0):
         raise UserError(
-            f"against: {given} is a population's run (sigma {used['sigma']:g}); name one of "
+            f"against: {given} is a population's run (sigma {used['sigma']}); name one of "
             "lm_eval --model hf, or of btrans-hf with sigma=0,members=1"
         )
     tasks = {

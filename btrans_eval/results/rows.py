@@ -143,7 +143,10 @@ def _is_number(value: Any) -> bool:
 
 
 def chosen_from(row: Mapping[str, Any], config: Mapping[str, Any], used: Mapping[str, Any]) -> int:
-    """How many responses a row's scored one was chosen from, by our vote or by the harness's."""
+    """How many responses stand behind a row's score: of a vote, ours or the harness's, or a metric.
+
+    A metric of its own takes all that the filters leave: pass@k of `humaneval_64`.
+    """
     if used.get("returned") == "vote":
         return int(used.get("members", 1))
     chosen = len([text for texts in row["resps"] for text in texts])
@@ -156,4 +159,6 @@ def chosen_from(row: Mapping[str, Any], config: Mapping[str, Any], used: Mapping
             chosen = min(chosen, int(step.get("k", chosen)))
         if step.get("function") == "majority_vote":
             return chosen
-    return 1
+    (left,) = row["filtered_resps"] if len(row["filtered_resps"]) == 1 else (None,)
+    is_pooled = chosen > 1 and _scored(row) is None and isinstance(left, list)
+    return len(left) if is_pooled else 1

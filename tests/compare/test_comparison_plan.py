@@ -35,6 +35,25 @@ def test_the_four_arms():
     assert population.folder == "population_greedy"
 
 
+def test_what_all_arms_have_alike_counts():
+    alike = {"batching": "static", "aggregate": "first", "extractor": "letter"}
+    made = plan(model_args={**MODEL, **alike})
+    for arm in made.arms:
+        found = made.population(arm)
+        assert {name: getattr(found, name) for name in alike} == alike
+    with pytest.raises(UserError, match="batching"):
+        plan(model_args={**MODEL, "batching": "dynamic"})
+
+
+def test_two_arms_have_two_folders():
+    with pytest.raises(UserError, match=r"'K=8 \(a\)' has the same folder as 'k=8 \[a\]'"):
+        Plan(
+            (TaskPlan("t"),),
+            (ArmPlan("K=8 (a)", "population"), ArmPlan("k=8 [a]", "population")),
+            MODEL,
+        )
+
+
 def test_arms_are_chosen_and_added():
     arms = plan("stock@1.0,population:sigma=0.02:noise=token,population@T:peft=some/adapter").arms
     assert [arm.name for arm in arms] == [

@@ -66,6 +66,80 @@ def test_a_vote_of_the_harness_is_no_single_response(tmp_path: Path) -> None:
         compared(tmp_path, runs)
 
 
+def test_a_metric_over_all_responses_is_no_score_of_a_single_one(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+
+    def programs(row: dict[str, Any]) -> None:
+        """As `humaneval_64` writes it: its metric takes what a custom filter leaves of all."""
+        row["filtered_resps"], row["filter"] = [["def f(): 1", "def f(): 2"] * 2], "create_test"
+        row["metrics"], row["pass@2"] = ["pass@2"], 1.0
+
+    steps = [{"name": "create_test", "filter": [{"function": "custom"}]}]
+    for folder in runs.values():
+        change_rows(folder, "sums", programs)
+        change_results(folder, lambda r: r["configs"]["sums"].update(filter_list=steps))
+    assert results.load(runs["stock"]).tasks["sums"].calls == 4
+    with pytest.raises(UserError, match="another score of them all"):
+        compared(tmp_path, runs)
+
+
+def half(row: dict[str, Any]) -> None:
+    """Half a point for every response, none of which has an answer that votes."""
+    said = [{**json.loads(one), "scores": {"score": 0.5}, "class": None, "answer": None}
+            for one in row["filtered_resps"][0]]  # fmt: skip
+    row["filtered_resps"] = [[json.dumps(one) for one in said]]
+
+
+def test_equal_shares_have_an_interval_and_no_vote_was_agreed_on(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    for folder in runs.values():
+        change_rows(folder, "sums", half)
+    found = compared(tmp_path, runs)["arms"]["population"]
+    best = found["metrics"]["best@4"]
+    assert (best["estimate"], best["method"]) == (0.5, "wilson") and best["low"] < 0.5 < best[
+        "high"
+    ]
+    assert found["agreed"] is None
+
+
+def of_another_type(results: dict[str, Any]) -> None:
+    del results["config"]["btrans"]
+    results["config"]["gen_kwargs"] = {"do_sample": False}
+
+
+def repeated(row: dict[str, Any]) -> None:
+    """The first response, as often as there are responses."""
+    row["resps"] = [row["resps"][0][:1] * len(row["resps"][0])]
+    row["filtered_resps"] = [row["filtered_resps"][0][:1] * len(row["filtered_resps"][0])]
+
+
+def test_a_greedy_model_of_another_type_that_repeats_itself_is_one_call(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    change_results(runs["stock"], of_another_type)
+    change_rows(runs["stock"], "sums", repeated)
+    found = compared(tmp_path, runs)
+    assert {pair["label"] for pair in found["pairs"]} == {"4 calls against 1"}
+    assert not [pair for pair in found["pairs"] if pair["metric"].startswith("pass")]
+    assert found["arms"]["stock"]["calls"] == 1
+
+
+def test_a_model_of_another_type_that_varies_is_asked_k_times(
+    tmp_path: Path,
+) -> None:
+    runs = pair(tmp_path, tasks=["sums"])
+    change_results(runs["stock"], of_another_type)
+    assert {pair["label"] for pair in compared(tmp_path, runs)["pairs"]} == {"4 calls each"}
+
+
+def test_the_sentence_is_about_the_population(tmp_path: Path) -> None:
+    arms = {"greedy": (0.0, False), "warm": (0.0, True), "members": (0.01, True)}
+    runs = {name: tmp_path / name for name in arms}
+    for name, (sigma, is_sampled) in arms.items():
+        finished_runs.write_run(runs[name], sigma, is_sampled, tasks=["sums"])
+    said = compared(tmp_path, runs)["sentence"]
+    assert "vote of members is" in said and "that of warm (4 calls each)" in said
+
+
 def test_tasks_of_one_run_must_be_sampled_alike(tmp_path: Path) -> None:
     runs = pair(tmp_path)
     warm = {"do_sample": True, "temperature": 0.9}

@@ -194,6 +194,19 @@ def test_the_best_of_k_errors_is_the_fewest(tmp_path):
     assert not [name for name in found if "pass@" in name]
 
 
+def test_a_metric_that_says_no_direction_is_one_of_which_more_is_better(tmp_path):
+    task = CODE_TASK.replace("    higher_is_better: true\n", "")
+    metric = CODE_METRIC.replace("pass_at_k", "own").replace('f"pass@{each}"', '"own"')
+    task = task.replace("pass_at_k", "own").replace("[2, 4]", "[1]")
+    results = code_task(tmp_path, metric, task)
+    found = {k.split(",")[0]: v for k, v in results["results"]["toy_code"].items()}
+    # question 0 scores 1, 0, 0, 0, question 1 scores 0 throughout
+    assert found["own:pass@2"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found["own:pass@4"] == pytest.approx(1 / 2)
+    assert not [name for name in found if "best@" in name]
+    assert results["higher_is_better"]["toy_code"]["own:pass@4"] is None  # and so no arrow
+
+
 def test_a_score_that_is_no_number_is_its_questions_failure(tmp_path):
     nan = CODE_METRIC.replace(
         "1 - fails[each]", "fails[each] if '1' in predictions[0][0] else float('nan')"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from four_arms import SCORED, STORIES, options, write
@@ -29,6 +31,23 @@ def test_only_the_mean_unless_asked(tmp_path):
     assert (entry.dataset_id, entry.task_id, entry.value) == ("org/sums", "sums", 58.3333)
     assert entry.date == "2026-11-23" and entry.verify_token is None and entry.source_url is None
     assert entry.notes.startswith("pass@1 (avg of 4). Population drawn around org/base: 4 members")
+
+
+def half(name, row):
+    """Half a point for each right answer."""
+    said = [json.loads(each) for each in row["filtered_resps"][0]]
+    for each in said:
+        each["scores"] = {metric: score / 2 for metric, score in each["scores"].items()}
+    row["filtered_resps"] = [[json.dumps(each) for each in said]]
+
+
+def test_a_mean_of_partial_credit_is_no_pass(tmp_path):
+    folder = write(tmp_path, change_row=half)
+    (entry,) = entries(folder)["btrans_sums.yaml"]
+    assert entry.value == 29.1667  # half of the points
+    assert entry.notes.startswith("mean score (avg of 4). ") and "pass@1" not in entry.notes
+    card = export("model-index", folder, options())[0].read_text()
+    assert "mean@4 = mean score (avg of 4)" in card and "pass@1" not in card
 
 
 def test_notes_say_it_all(tmp_path):
