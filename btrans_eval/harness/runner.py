@@ -102,7 +102,10 @@ class Runner:
             arguments = self.engine.arguments(request)
             check_arguments(request.task_name, arguments, self.engine.context)
         for question in questions:
-            self._note_use(question, "all" if question.wants_all else self.config.aggregate)
+            # one response is nobody's vote: members that are the model itself give one
+            is_voted = self._answering.rows_needed(question) > 1
+            chosen = self.config.aggregate if is_voted else "first"
+            self._note_use(question, "all" if question.wants_all else chosen)
             batching = self.engine.batching(question.request)
             self._used[str(question.request.task_name)]["batching"] = batching
         votes = Votes([q for q in questions if self._is_vote(q)], self.config, self.judge)

@@ -99,6 +99,17 @@ def test_a_vote_and_all_responses_without_lm_eval(population):
     assert told["model"] == "canned" and told["tasks"]["toy"]["batching"] == "canned"
 
 
+def test_the_one_response_of_a_model_without_noise_is_no_vote():
+    from models import BY_NAME
+
+    alone = Population(BY_NAME["llama"].build(), sigma=0.0)
+    engine = Canned({"a": ["7", "8", "8"], "b": ["7", "8", "8"]})
+    runner = Runner(engine, alone, PopulationConfig(sigma=0.0, members=3))
+    assert runner.generate([request("a")], disable_tqdm=True) == ["7"]
+    assert engine.asked_for == [("a", 0)]
+    assert runner.info()["tasks"]["toy"]["returned"] == "first"
+
+
 def test_what_is_stored_is_not_asked_again(population, tmp_path):
     engine = Canned({"a": ["7", "8", "8"]})
     config = PopulationConfig(sigma=0.1, members=3, store=str(tmp_path / "s.sqlite"))
