@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from btrans_eval.errors import UserError
 from btrans_eval.harness.plan import Question
 
 
@@ -26,6 +28,19 @@ class Row:
     def sample(self) -> int:
         """The running number of this response among those of its member."""
         return self.question.draws[self.draw][1]
+
+
+def check_batch_size(given: Any) -> None:
+    """Refuse what is no size of a batch.
+
+    Raises:
+        UserError: unless it is a whole number of at least 1, auto, or auto:N.
+    """
+    if not re.fullmatch(r"auto(:0*[1-9]\d*)?|0*[1-9]\d*", str(given).strip()):
+        raise UserError(
+            "batch_size: must be a whole number of at least 1, auto or auto:N, got "
+            f"{given!r}; for example --batch_size 8"
+        )
 
 
 def generation_key(arguments: dict[str, Any]) -> str:

@@ -186,7 +186,7 @@ def note_scoring(evaluator: Any) -> None:
 
     @functools.wraps(inner)
     def evaluate(lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        from btrans_eval.harness import doubts, executing, failures, part, record
+        from btrans_eval.harness import checks, doubts, executing, failures, part, record
 
         if "tasks" not in task_dict:  # as get_task_dict gives them
             groups, tasks = evaluator._handle_back_comp(task_dict)
@@ -198,6 +198,7 @@ def note_scoring(evaluator: Any) -> None:
             executing.prepare(tasks, bool(kwargs.get("confirm_run_unsafe_code")))
             if runner is not None:
                 runner.likelihoods.said.clear()  # of requests that may be gone
+                checks.check_run_of(lm, tasks)
             failures.watch(tasks, runner is not None, lambda: record.current().failures)
             with part.ended_before_scoring(lm, tasks):
                 results = inner(lm, task_dict, *args, **kwargs)

@@ -17,7 +17,7 @@ from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.plan import Question
 from btrans_eval.harness.response import Response
 from btrans_eval.population.population import Population
-from btrans_eval.store.keys import digest_of_tokens
+from btrans_eval.store.keys import canonical, digest_of_tokens
 
 Scored = tuple[float, bool]
 """Loglikelihood of a continuation, and whether greedy decoding gives it."""
@@ -119,6 +119,27 @@ class MixedScorer(Scorer, Protocol):
 
 class Engine(Generator, Scorer, Protocol):
     """One loaded model."""
+
+
+def stops_of_key(
+    until: list[str], end: str, given: Mapping[str, Any], told: Mapping[str, Any]
+) -> Any:
+    """A response's stop strings in its key, which must tell what it was drawn by, if it was.
+
+    Draws are keyed by the arguments as they were given, of which several may be resolved alike.
+    Where the resolved ones would be taken for others than were given, these stand beside them.
+
+    Args:
+        until: as resolved.
+        end: text of the end token, which is added to stop strings that lack it.
+        given: the arguments that draws are keyed by, ``do_sample`` among them.
+        told: what the rest of the key tells of them, but for the stop strings.
+    """
+    is_added = end in until[-1:] and end not in until[:-1]
+    taken = {**told, "until": until[:-1] if is_added else until}
+    if not given["do_sample"] or canonical(given) == canonical(taken):
+        return until
+    return {"resolved": until, "given": dict(given)}
 
 
 def prompt_digest(engine: Reader, question: Question) -> str:

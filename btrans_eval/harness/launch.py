@@ -65,6 +65,12 @@ def _given(arguments: Mapping[str, Any]) -> Iterator[None]:
         if run.model not in MODELS:
             name = next(iter(arguments))
             raise UserError(f"{name}: needs --model {' or '.join(MODELS)}, got {run.model}")
+        for name, value in arguments.items():
+            if name in run.model_args and run.model_args[name] != value:
+                raise UserError(
+                    f"{name}: must be given once, got --{name} {value} and "
+                    f"--model_args {name}={run.model_args[name]}; leave one of them out"
+                )
         run.model_args.update(arguments)
         check_run(run)
         return run

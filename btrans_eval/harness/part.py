@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 from btrans_eval.errors import UserError
 
+_SCORE = "apply_filters"
+"""The method of a task that the harness calls once all of its requests are answered."""
+
 
 class PartIsDone(Exception):
     """All that a part consists of is in the store; says so."""
@@ -34,13 +37,19 @@ def ended_before_scoring(lm: Any, tasks: Iterable[Any]) -> Iterator[None]:
             "from_store=true in place of shard"
         )
 
-    for task in tasks:
-        task.apply_filters = end
+    before = [(task, vars(task).get(_SCORE)) for task in tasks]
+    for task, _ in before:
+        setattr(task, _SCORE, end)
     runner.is_never_scored = True
     try:
         yield
     finally:
         runner.is_never_scored = False
+        for task, own in before:  # who runs them again may score them
+            if own is None:
+                delattr(task, _SCORE)
+            else:
+                setattr(task, _SCORE, own)
 
 
 def check_never_scored(is_never_scored: bool) -> None:

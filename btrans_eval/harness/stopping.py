@@ -120,7 +120,7 @@ class Votes:
         self, questions: Sequence[Question], config: PopulationConfig, judge: Judge
     ) -> None:
         self.questions = list(questions)
-        self._stop = config.stop
+        self._stop, self._extractor = config.stop, config.extractor
         rule = "exact" if config.stop == "none" else config.stop
         self._stopping = Stopping(rule, config.extractor, judge)
         self._members = {id(question): len(question.draws) for question in questions}
@@ -134,6 +134,11 @@ class Votes:
             logger.warning(
                 "stop: off for %d of %d questions, which members do not vote on",
                 len(questions) - len(self.questions), len(questions),
+            )  # fmt: skip
+        if self._extractor is not None and any(each.wants_all for each in questions):
+            logger.warning(
+                "extractor: off for %d of %d questions, whose answers their task reads itself",
+                sum(each.wants_all for each in questions), len(questions),
             )  # fmt: skip
         if self._stop == "none" or not self.questions:
             return ask(questions)

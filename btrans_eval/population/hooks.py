@@ -275,7 +275,7 @@ def guard_generate(model: Any) -> Callable[[], None]:
     Beam search copies the cache of one row over another, so rows would change members. A graph
     that was compiled without the hooks would go on without them, and silently.
     """
-    generate = getattr(model, "generate", None)
+    generate, is_own = getattr(model, "generate", None), "generate" in vars(model)
     if generate is None:
         return lambda: None
 
@@ -294,4 +294,6 @@ def guard_generate(model: Any) -> Callable[[], None]:
         return generate(*args, **kwargs)
 
     model.generate = guarded
+    if is_own:  # and not the class's: it stays there
+        return lambda: setattr(model, "generate", generate)
     return lambda: delattr(model, "generate")

@@ -159,6 +159,7 @@ def chosen_from(row: Mapping[str, Any], config: Mapping[str, Any], used: Mapping
             chosen = min(chosen, int(step.get("k", chosen)))
         if step.get("function") == "majority_vote":
             return chosen
-    (left,) = row["filtered_resps"] if len(row["filtered_resps"]) == 1 else (None,)
-    is_pooled = chosen > 1 and _scored(row) is None and isinstance(left, list)
-    return len(left) if is_pooled else 1
+    left = row["filtered_resps"][0] if len(row["filtered_resps"]) == 1 else None
+    if chosen > 1 and isinstance(left, list) and _scored(row) is None:
+        return len(left)
+    return 1

@@ -17,14 +17,14 @@ from btrans_eval.config import PopulationConfig, refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.harness.arguments import refuse_what_counts_the_batch
 from btrans_eval.harness.batches import Row
-from btrans_eval.harness.engine import STATIC, prompt_digest
+from btrans_eval.harness.engine import STATIC, prompt_digest, stops_of_key
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
 from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.capacity import rows_that_fit
 from btrans_eval.model_adapters.hf.ending import Ending
-from btrans_eval.model_adapters.hf.refill import ARGUMENTS, Prepared, Refill, Text, Unfit
-from btrans_eval.model_adapters.hf.sampling import RowByRow
+from btrans_eval.model_adapters.hf.refill import Prepared, Refill, Text, Unfit, unfit_before
+from btrans_eval.model_adapters.hf.sampling import RowByRow, refuse_rows_beside
 from btrans_eval.model_adapters.hf.sharing import prefixes_of, share
 from btrans_eval.model_adapters.hf.stopping import AllDone, StockUntil
 from btrans_eval.population.population import Population
@@ -65,19 +65,21 @@ class Generation:
     # ------------------------------------------------------------- what is asked
     def arguments(self, request: Any) -> dict[str, Any]:
         """The generation arguments of a request as the harness resolves them; a fresh copy."""
+        of_checkpoint = getattr(self._lm.model, "generation_config", None)
         for name in ("min_length", "max_time"):
-            of_checkpoint = getattr(self._lm.model, "generation_config", None)
             refuse_what_counts_the_batch(name, getattr(of_checkpoint, name, None))
         found: dict[str, Any] = normalize_gen_kwargs(request.args[1], self._lm.max_gen_toks)
+        refuse_rows_beside(of_checkpoint, found, self._is_as_stock(found))
         return found
 
     def asked(self, request: Any) -> dict[str, Any]:
         """All of the request's generation arguments that its responses depend on."""
         until, limit, arguments = self._resolve(request)
+        told = {**arguments, "max_gen_toks": limit}
         of_checkpoint = self._lm.model.generation_config.to_diff_dict()
         of_checkpoint.pop("transformers_version", None)
         return {
-            "until": until,
+            "until": stops_of_key(until, self._end_text(), self.arguments(request), told),
             "max_gen_toks": limit,
             "arguments": arguments,
             "generation_config": of_checkpoint,
@@ -101,7 +103,7 @@ class Generation:
         Raises:
             UserError: if transformers refuses the generation arguments.
         """
-        if self._population.is_stock and not self._resolve(request)[2]["do_sample"]:
+        if self._is_as_stock(self._resolve(request)[2]):
             return STATIC  # bit for bit what `hf` says
         found = self._prepare(request)
         return "refill" if self._is_refilled and isinstance(found, Prepared) else STATIC
@@ -139,7 +141,7 @@ class Generation:
         noting: RowByRow | None = None
         if ending.waits:
             until, ended = [], AllDone([ending.watch() for _ in batch])
-        if not (self._population.is_stock and not arguments["do_sample"]):
+        if not self._is_as_stock(arguments):
             padding = (mask == 0).sum(1).tolist()
             streams = [self._stream_of(row) for row in batch] if arguments["do_sample"] else None
             arguments["custom_generate"] = noting = RowByRow(padding, streams, ended)
@@ -178,17 +180,7 @@ class Generation:
         return found.cache_argument if isinstance(found, Prepared) else None
 
     def _look(self, limit: int, arguments: dict[str, Any]) -> Prepared | Unfit:
-        adapter = getattr(self._lm.model, "active_peft_config", None)
-        if getattr(adapter, "is_prompt_learning", False):
-            return Unfit("the adapter puts a learned prompt before the tokens")
-        if getattr(adapter, "alora_invocation_tokens", None):
-            return Unfit("the adapter begins at a place in the prompt")
-        prepared = Prepared()
-        other = [
-            Unfit(f"{name} is not known to be the same for every row of a batch")
-            for name in arguments
-            if name not in ARGUMENTS
-        ]
+        prepared, other = Prepared(), unfit_before(self._lm.model, arguments)
         tokens = torch.tensor([[self._lm.prefix_token_id]], device=self._lm.device)
         try:
             self._lm._model_generate(
@@ -200,11 +192,13 @@ class Generation:
                 **arguments,
             )
         except Unfit as unfit:
-            other.append(unfit)
+            other = other or unfit
+        except UserError:
+            raise
         except ValueError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"gen_kwargs: transformers refuses them ({reason})") from error
-        return other[0] if other else prepared
+        return other or prepared
 
     def flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows that come and go."""
@@ -266,7 +260,13 @@ class Generation:
             refuse_misspelled([name], [*known, "max_gen_toks"], "generation argument")
             raise UserError(f"{name}: transformers knows no such generation argument")
         until = handle_stop_sequences(arguments.pop("until", None), eos=self._end_text())
+        if not self._is_as_stock(arguments):  # `hf` ends at the first token for an empty one
+            until = [stop for stop in until if stop]
         return until, arguments.pop("max_gen_toks"), arguments
+
+    def _is_as_stock(self, arguments: dict[str, Any]) -> bool:
+        """Whether responses are to be, bit for bit, what `hf` says."""
+        return self._population.is_stock and not arguments["do_sample"]
 
     def _stream_of(self, row: Row) -> Stream:
         """Where the row draws its tokens from."""

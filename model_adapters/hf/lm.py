@@ -16,6 +16,7 @@ from btrans_eval.config import (
 )
 from btrans_eval.demo import demo_arguments, with_noise
 from btrans_eval.errors import UserError
+from btrans_eval.harness.batches import check_batch_size
 from btrans_eval.harness.bridge import refuse_cache_hook
 from btrans_eval.harness.engine import Scored
 from btrans_eval.harness.ranks import Ranks, prepare_launch
@@ -44,6 +45,7 @@ class BTransHF(HFLM):
 
     engine: HFEngine
     runner: Runner
+    batch_schedule: float
 
     def __new__(cls, *args: Any, **arguments: Any) -> BTransHF:
         kind = cls
@@ -66,6 +68,7 @@ class BTransHF(HFLM):
                 "scheduling: is for vLLM, and rows of all members share the batches of btrans-hf, "
                 f"got {config.scheduling}; leave it out"
             )
+        check_batch_size(others.get("batch_size", 1))
         self._asked_end = others.get("think_end_token")
         if others.get("backend") == "seq2seq":
             raise UserError("backend: must be causal under a population, got 'seq2seq'")
@@ -144,6 +147,15 @@ class BTransHF(HFLM):
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> Any:
         with self.engine.answering(None):  # the search runs the model as it is
             return super()._detect_batch_size(*args, **kwargs)
+
+    def _batch_scheduler(self, pos: int, n_reordered_requests: Any) -> Any:
+        # with fewer requests than sizes to search (auto:4) the harness divides by 0
+        asked, most = self.batch_schedule, len(n_reordered_requests)
+        self.batch_schedule = min(asked, most)
+        try:
+            return super()._batch_scheduler(pos, n_reordered_requests)
+        finally:
+            self.batch_schedule = asked
 
     # ------------------------------------------------------------------ loading
     def _get_config(self, pretrained: str, *args: Any, **kwargs: Any) -> None:

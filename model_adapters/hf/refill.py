@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +17,17 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
-from transformers.generation.configuration_utils import GenerationMode
 
 from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.prefixes import Key, Prefixes
-from btrans_eval.model_adapters.hf.sampling import OF_HISTORY, OF_SCORES, choose, on, process
+from btrans_eval.model_adapters.hf.sampling import (
+    OF_HISTORY,
+    OF_SCORES,
+    choose,
+    on,
+    process,
+    refuse_other_modes,
+)
 from btrans_eval.model_adapters.hf.slots import Slots
 from btrans_eval.population.key_values import cache_argument, cache_in
 from btrans_eval.population.streams import Stream
@@ -70,6 +76,19 @@ ARGUMENTS = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_
 """Generation arguments whose meaning for a row does not depend on its batch."""
 
 
+def unfit_before(model: Any, arguments: Iterable[str]) -> Unfit | None:
+    """Why requests with these generation arguments cannot, as far as names and adapter tell."""
+    adapter = getattr(model, "active_peft_config", None)
+    if getattr(adapter, "is_prompt_learning", False):
+        return Unfit("the adapter puts a learned prompt before the tokens")
+    if getattr(adapter, "alora_invocation_tokens", None):
+        return Unfit("the adapter begins at a place in the prompt")
+    for name in arguments:
+        if name not in ARGUMENTS:
+            return Unfit(f"{name} is not known to be the same for every row of a batch")
+    return None
+
+
 class Prepared:
     """What ``model.generate`` makes of its arguments, asked as its ``custom_generate``.
 
@@ -93,10 +112,9 @@ class Prepared:
 
         Raises:
             Unfit: if rows of this model cannot come and go.
+            UserError: if members cannot decode in this way at all.
         """
-        mode = generation_config.get_generation_mode()
-        if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-            raise Unfit(f"the generation config asks for {mode.value}")
+        refuse_other_modes(generation_config)
         parameters = inspect.signature(type(model).forward).parameters
         for name in ("position_ids", "logits_to_keep"):
             if name not in parameters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,12 +18,49 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.generation.configuration_utils import GenerationMode
 
 from btrans_eval.errors import UserError
 from btrans_eval.population.streams import Stream
 
 OF_SCORES = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
 OF_HISTORY = (RepetitionPenaltyLogitsProcessor,)
+_OF_MODES = (
+    "num_beams", "constraints", "force_words_ids", "dola_layers", "prompt_lookup_num_tokens",
+    "assistant_early_exit", "use_mtp", "penalty_alpha",
+)  # fmt: skip
+
+
+def refuse_other_modes(config: Any) -> None:
+    """Refuse what a generation config asks for, unless it is the best token, or a drawn one."""
+    mode = config.get_generation_mode()
+    if mode in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        return
+    given = {name: getattr(config, name, None) for name in _OF_MODES}
+    name = next((n for n, value in given.items() if value not in (None, False, 1)), "gen_kwargs")
+    raise UserError(
+        f"{name}: asks for {mode.value.replace('_', ' ')}, and members decode greedily or sample; "
+        f"got {given.get(name)}; take it out of --gen_kwargs or the model's generation_config.json"
+    )
+
+
+def refuse_rows_beside(config: Any, given: Mapping[str, Any], is_as_stock: bool) -> None:
+    """Refuse a checkpoint that has a prompt answered by several rows, which belong to nobody.
+
+    Args:
+        config: the checkpoint's generation config, or None.
+        given: the request's arguments, which win over it.
+        is_as_stock: whether responses are those of `hf`, which may search with beams.
+    """
+    for name in ("num_return_sequences",) if is_as_stock else ("num_beams", "num_return_sequences"):
+        rows = getattr(config, name, None) or 1
+        if name not in given and rows > 1:
+            # the other is checked as it stands in the file, whatever is given over it
+            mend = "use --gen_kwargs num_beams=1" if name == "num_beams" else "set it to 1 there"
+            raise UserError(
+                f"{name}: must be 1 under a population, and the model's generation_config.json has "
+                f"{rows}: a row belongs to one member; {mend}"
+            )
 
 
 def process(

@@ -19,7 +19,7 @@ from vllm.exceptions import VLLMValidationError
 from btrans_eval.config import refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
-from btrans_eval.harness.engine import prompt_digest
+from btrans_eval.harness.engine import prompt_digest, stops_of_key
 from btrans_eval.harness.response import Response, mean_logprob
 from btrans_eval.model_adapters.thoughts import first_prefix, has_to_wait, stop_place
 from btrans_eval.model_adapters.vllm.probe import logprobs_of
@@ -32,6 +32,8 @@ SCHEME = 1
 """Number of the recipe of a sampled response's seed. Any change of it needs a new number."""
 
 KNOWN = tuple(inspect.signature(SamplingParams).parameters)
+_USUAL = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+"""What the harness adds to arguments that lack it."""
 _OURS = {
     "stop": "until",
     "max_tokens": "max_gen_toks",
@@ -80,7 +82,11 @@ class Generation:
         """All of the request's generation arguments that its responses depend on."""
         arguments, until, limit = self._resolve(request)
         given = self.arguments(request)
-        facts = {**arguments, "until": until, "max_gen_toks": limit, "seed": given.get("seed")}
+        told = {n: v for n, v in arguments.items() if n not in _USUAL or v != _USUAL[n]}
+        told |= {"max_gen_toks": limit, "do_sample": True}
+        told |= {} if given.get("seed") is None else {"seed": given["seed"]}
+        stops = stops_of_key(until, self._eos(), given, told)
+        facts = {**arguments, "until": stops, "max_gen_toks": limit, "seed": given.get("seed")}
         return {**facts, "ends": [self._of_checkpoint, self._lm.eot_token_id]}
 
     def prompt_tokens(self, request: Any) -> list[int]:
@@ -125,7 +131,7 @@ class Generation:
     ) -> SamplingParams:
         """Of one response; a sampled one has a seed of its own."""
         # a stop string within the thoughts stops nothing, and vLLM cannot tell
-        stop = [self._eos()] if self._thinks() else until
+        stop = [each for each in until if each == self._eos()] if self._thinks() else until
         seed = self._seed(row) if arguments.get("temperature", 1.0) else None
         arguments = {"logprobs": 0, **arguments}  # 0: of the token that was chosen alone
         try:
@@ -202,7 +208,7 @@ class Generation:
         if not given["do_sample"]:
             arguments["temperature"] = 0.0  # vLLM samples unless told, and the harness may not tell
         arguments.pop("seed", None)  # is part of what each response's own seed is made from
-        return arguments, until, limit
+        return arguments, [stop for stop in until if stop], limit  # vLLM takes no empty one
 
     def _eos(self) -> str:
         tokenizer = self._lm.tokenizer

@@ -25,6 +25,7 @@ from btrans_eval.config import (
     split_arguments,
 )
 from btrans_eval.errors import UserError
+from btrans_eval.harness.batches import check_batch_size
 from btrans_eval.harness.bridge import refuse_cache_hook
 from btrans_eval.harness.engine import Scored
 from btrans_eval.harness.response import Response
@@ -68,6 +69,7 @@ class BTransVLLM(StockVLLM):
         config = PopulationConfig(**own)
         setup.refuse_unsupported(config)
         setup.check_arguments(others)
+        check_batch_size(others.get("batch_size", "auto"))
         self.pretrained = str(pretrained)
         self._checkpoint = checkpoint = Checkpoint(self.pretrained, setup.loading(others))
         self._model_config = setup.model_config(self.pretrained, others)
