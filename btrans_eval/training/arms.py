@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from btrans_eval.compare.plan import ARM_KINDS
-from btrans_eval.config import PopulationConfig, check_number, refuse_misspelled
+from btrans_eval.config import PRIORS, PopulationConfig, check_number, refuse_misspelled
 from btrans_eval.errors import UserError
 from btrans_eval.training.rollouts import Rollouts
 
 DEFAULT_ARMS = "stock@1.0,population@1.0"
 _POPULATION = ("sigma", "kl", "mu", "prior", "noise", "norms")
 _ROLLOUTS = tuple(each.name for each in fields(Rollouts))
+_ELSEWHERE = {
+    **dict.fromkeys(_POPULATION, "write it in the arm, such as population@1.0:{}={}"),
+    "noise_from": "leave it out, since training has noise from the prompt on",
+    "seed": "write it as seeds: [{1}], or evaluation: {{seed: {1}}}",
+    "members": "write it as evaluation: {{members: {1}}}",
+}
+"""What of the noise is no model argument of a study, and where it is written."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,56 @@ def made_of(arm: Any, where: str) -> TrainArm:
         {**arm.get("noise", {}), **apart},
         arm.get("name"),
     )
+
+
+def check_apart(arms: Sequence[TrainArm]) -> None:
+    """Refuse arms that could not be told apart in tables, or on the disk."""
+    names = [arm.name for arm in arms]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"arms: {twice!r} is there twice; give arms different settings")
+    seen: dict[str, str] = {}
+    for arm in arms:
+        folder = arm.folder.casefold()  # some disks do not tell A from a
+        if folder in seen:
+            raise UserError(
+                f"arms: {seen[folder]!r} and {arm.name!r} would share the folder {arm.folder}; "
+                "give one of them another name, in a list of arms with kind: and name:"
+            )
+        seen[folder] = arm.name
+
+
+def check_model_args(given: Any) -> None:
+    """Refuse noise among the model's arguments: training would not have it, evaluation would."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"model_args: must hold name: value, got {given!r}")
+    for name, value in given.items():
+        if name in _ELSEWHERE:
+            raise UserError(
+                f"model_args: {name} is not of the model that is trained, got {name}={value}; "
+                + _ELSEWHERE[name].format(name, value)
+            )
+
+
+def evaluated_noise(
+    arms: Sequence[TrainArm], seed: int, sigma: float | str | None
+) -> dict[str, Any]:
+    """Of the members that evaluate: the first population arm's, with a seed of their own.
+
+    Args:
+        sigma: in place of the arm's; None: the arm's, which is left out, since it was measured
+            where the arm began.
+    """
+    trained = next((arm for arm in arms if arm.kind == "population"), None)
+    found: dict[str, Any] = {"seed": seed}
+    if trained is None:
+        return {**found, "sigma": "auto" if sigma is None else sigma}
+    found |= {n: v for n, v in trained.noise.items() if n not in ("sigma", "kl")}
+    if sigma is None:
+        return found
+    if found.get("prior", PRIORS[0]) not in PRIORS:
+        del found["prior"]  # a file has a sigma of its own
+    return {**found, "sigma": sigma}
 
 
 def refuse_unknown(given: Any, kind: Any, where: str) -> None:

@@ -33,9 +33,10 @@ class Marks(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        for path in folder.iterdir():  # a power cut must not leave a marked one without its files
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in folder.rglob("*"):  # a power cut must not leave a marked one without its files
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
         text = json.dumps(self._facts(), indent=1) + "\n"
         part = folder / f"{MARK}.part"
         with part.open("w", encoding="utf-8") as file:

@@ -117,17 +117,14 @@ def _learned(
 
 
 def _noise(plan: TrainPlan, runs: Mapping[tuple[str, int], Path]) -> dict[str, Any]:
-    """Of the members that evaluate: the first population arm's, with a seed of their own."""
-    found: dict[str, Any] = {"seed": plan.evaluation.seed}
+    """Of the members that evaluate, with sigma as it was where the arm began."""
+    found = plan.evaluated_noise
     trained = next((arm for arm in plan.arms if arm.kind == "population"), None)
-    if plan.evaluation.sigma is not None:
-        return {**found, "sigma": plan.evaluation.sigma}
-    if trained is None:
-        return {**found, "sigma": "auto"}
-    own = {n: v for n, v in trained.noise.items() if n not in ("sigma", "kl")}
+    if trained is None or "sigma" in found:
+        return found
     path = next(path for (arm, _), path in runs.items() if arm == trained.name)
     sigma = json.loads((path / RUN).read_text(encoding="utf-8"))["sigma"]
-    return {**found, **own, **({} if sigma is None else {"sigma": sigma})}
+    return {**found, **({} if sigma is None else {"sigma": sigma})}
 
 
 def _of(task: Any, key: tuple[str, int]) -> Evaluated:

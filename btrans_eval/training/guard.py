@@ -48,15 +48,15 @@ class Guard:
         """Why a run has collapsed by its last step; None if it has not.
 
         Args:
-            steps: a line for each step, from the first.
+            steps: a line for each step that was logged, in their order.
             rollouts: a line for each rollout, with its step, row, reward and answer.
         """
-        last = len(steps)
+        last = steps[-1]["step"] if steps else 0
         if last < 2 * self.window:
             return None
         start, end = (1, self.window), (last - self.window + 1, last)
         before, now = (entropy(winners(rollouts, *span)) for span in (start, end))
-        if now < self.entropy * before:
+        if now < self.entropy * before and _has_any(rollouts, end):
             return (
                 f"the winning answers of the last {self.window} steps' prompts have an entropy of "
                 f"{now:.2f} nats, {now / before:.0%} of the start's: one answer for many prompts"
@@ -85,8 +85,14 @@ def entropy(answers: Sequence[str]) -> float:
     return sum(n / len(answers) * math.log(len(answers) / n) for n in counts)
 
 
+def _has_any(rollouts: Sequence[Line], span: tuple[int, int]) -> bool:
+    """Whether anything was generated in a span of steps; with num_iterations some have nothing."""
+    return any(span[0] <= line["step"] <= span[1] for line in rollouts)
+
+
 def _mean(steps: Sequence[Line], span: tuple[int, int], name: str) -> float | None:
-    values = [line[name] for line in steps[span[0] - 1 : span[1]] if line.get(name) is not None]
+    within = [line for line in steps if span[0] <= line["step"] <= span[1]]
+    values = [line[name] for line in within if line.get(name) is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -114,7 +120,8 @@ class Watcher(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
         """A step is done; called behind what writes its line."""
-        if self.reason is None and "reward" in (logs or {}):
+        if self.reason is None and "loss" in (logs or {}):
             self.reason = self._guard.reason(self._steps(), self._rollouts())
             self.step = state.global_step
-            control.should_training_stop = self.reason is not None
+            if self.reason is not None:  # others may have stopped it, too
+                control.should_training_stop = True

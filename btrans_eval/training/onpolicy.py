@@ -22,8 +22,12 @@ def padded(likelihoods: Sequence[Sequence[float]], tokens: Tensor) -> Tensor:
 
 
 def difference(passed: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
-    """Mean |difference| of log-probabilities over the tokens of a mask, all (rows, tokens)."""
-    return (passed - sampled).abs()[mask.bool()].mean()
+    """Mean |difference| of log-probabilities over the tokens of a mask, all (rows, tokens).
+
+    0 where the mask has none: nothing is then updated.
+    """
+    apart = (passed - sampled).abs()[mask.bool()]
+    return apart.mean() if apart.numel() else apart.new_zeros(())
 
 
 def refuse_apart(found: float, dtype: torch.dtype, generation: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,10 +10,19 @@ from typing import Any
 
 import yaml
 
-from btrans_eval.config import check_choice, check_number, check_whole
+from btrans_eval.config import PopulationConfig, check_choice, check_number, check_whole
 from btrans_eval.errors import UserError
 from btrans_eval.harness.pairs import read_entries
-from btrans_eval.training.arms import DEFAULT_ARMS, TrainArm, made_of, parse_arms, refuse_unknown
+from btrans_eval.training.arms import (
+    DEFAULT_ARMS,
+    TrainArm,
+    check_apart,
+    check_model_args,
+    evaluated_noise,
+    made_of,
+    parse_arms,
+    refuse_unknown,
+)
 from btrans_eval.training.guard import Guard
 
 SPLITS = ("train", "test")
@@ -25,6 +35,7 @@ _TRL_OURS = {
     "save_strategy": "save_steps", "num_train_epochs": "steps",
 }  # fmt: skip
 """Of trl's arguments, those that an entry of ours sets."""
+_TRL_ONE_STEP = ("logging_steps", "logging_strategy")
 
 
 @dataclass(frozen=True)
@@ -58,16 +69,24 @@ class Evaluation:
     seed: int = 1_000_003
     """Of the members that evaluate: not those that trained."""
     sigma: float | str | None = None
-    """Of these members; None: of the first population arm, at its first generation."""
+    """Of these members, whose noise is else the first population arm's; None: its sigma, too, at
+    its first generation. An arm that learned its noise is evaluated with what it learned."""
     batch_size: int | str = 32
     """As the harness's."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.tasks, str):  # else its letters are tasks
+            object.__setattr__(self, "tasks", (self.tasks,))
         check_whole("members", self.members, minimum=2)
         check_whole("seed", self.seed, minimum=0)
         for name in ("limit", "max_gen_toks"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), minimum=1)
+        if not re.fullmatch(r"0*[1-9]\d*|auto(:\d+(\.\d+)?)?", str(self.batch_size)):
+            raise UserError(
+                "batch_size: must be a whole number of at least 1, auto or auto:N, got "
+                f"{self.batch_size!r}; for example batch_size: 8"
+            )
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,8 @@ class TrainPlan:
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
+        if isinstance(self.report_to, str):  # else its letters are places
+            object.__setattr__(self, "report_to", (self.report_to,))
         for name, least in (("steps", 1), ("prompts", 1), ("group", 2), ("save_steps", 1)):
             check_whole(name, getattr(self, name), minimum=least)
         for name in ("examples", "max_gen_toks", "at_once"):
@@ -161,10 +182,8 @@ class TrainPlan:
         for name in ("arms", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"{name}: must name at least one, got none")
-        names = [arm.name for arm in self.arms]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UserError(f"arms: {twice!r} is there twice; give arms different settings")
+        check_apart(self.arms)
+        check_model_args(self.model_args)
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds: must differ, got {list(self.seeds)}")
         for arm in self.arms:
@@ -175,7 +194,17 @@ class TrainPlan:
                 f"evaluation: its seed must not be one that trains, got {self.evaluation.seed} in "
                 "both"
             )
+        if self.evaluation.sigma is not None:
+            try:
+                PopulationConfig(**self.evaluated_noise)
+            except UserError as error:
+                raise UserError(f"evaluation: {error}") from None
         for name in self.trl:
+            if name in _TRL_ONE_STEP:
+                raise UserError(
+                    f"trl: {name} cannot be had, got {self.trl[name]!r}: every step is written "
+                    "down, and looked at by the guard of votes; leave it out"
+                )
             if name in _TRL_OURS:
                 raise UserError(f"trl: {name} is set by {_TRL_OURS[name]}; use that")
 
@@ -198,6 +227,11 @@ class TrainPlan:
     def rollouts_of_a_step(self) -> int:
         """How many responses a step learns from."""
         return self.prompts * self.group
+
+    @property
+    def evaluated_noise(self) -> dict[str, Any]:
+        """Of the members that evaluate; without sigma where it is that of training."""
+        return evaluated_noise(self.arms, self.evaluation.seed, self.evaluation.sigma)
 
     def resolved(self) -> str:
         """The study as YAML, which gives the same study when it is read."""

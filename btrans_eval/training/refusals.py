@@ -43,14 +43,13 @@ def check_trl() -> None:
         )
 
 
-def check_arguments(args: Any, rollouts: Rollouts, adapter: Any, others: Mapping[str, Any]) -> None:
+def check_arguments(args: Any, rollouts: Rollouts, others: Mapping[str, Any]) -> None:
     """Refuse trl's arguments that members cannot be had with.
 
     Args:
         args: a ``GRPOConfig``.
         rollouts: who answers.
-        adapter: a peft configuration, or None.
-        others: what else the trainer was given, by name.
+        others: what else the trainer was given, by name; of it ``watch`` and ``peft_config``, too.
     """
     for name, reason in _PASSES.items():
         value = getattr(args, name, None)
@@ -64,6 +63,12 @@ def check_arguments(args: Any, rollouts: Rollouts, adapter: Any, others: Mapping
             )
     if (getattr(args, "model_init_kwargs", None) or {}).get("use_kernels"):
         raise UserError("use_kernels: cannot be had with members: kernels replace the norms")
+    if args.mask_truncated_completions and others.get("watch") is not None:
+        raise UserError(
+            "mask_truncated_completions: cannot be had where stop strings end rollouts, got True: "
+            "trl takes such a rollout, without an end token, for truncated, and would not learn "
+            "from it; leave it out"
+        )
     if args.num_generations < 2:
         raise UserError(
             f"num_generations: a group needs at least 2 rollouts, got {args.num_generations}"
@@ -82,7 +87,7 @@ def check_arguments(args: Any, rollouts: Rollouts, adapter: Any, others: Mapping
             f"{trimmed[0]}: must be {_TRIMS[trimmed[0]]} with update=clean, whose importance "
             f"weights are of untrimmed probabilities, got {getattr(args, trimmed[0])}"
         )
-    _check_adapter(adapter)
+    _check_adapter(others.get("peft_config"))
 
 
 def _check_adapter(adapter: Any) -> None:
@@ -107,6 +112,20 @@ def check_population(population: PopulationConfig | Population) -> None:
         raise UserError(
             "noise_from: must be prompt in training, got generation: where a row's noise begins is "
             "not known before its prompt is read"
+        )
+
+
+def check_reference(reference: Any, population: Population, rollouts: Rollouts) -> None:
+    """Refuse a KL between a model with noise and another without.
+
+    Args:
+        reference: trl's copy of the model, where it has one; an adapter needs none.
+    """
+    if reference is not None and rollouts.update == "member" and not population.is_stock:
+        raise UserError(
+            "beta: must be 0 where the whole model learns under its members, since trl's reference "
+            "is a copy without their noise; give peft_config=LoraConfig(...), beta=0, or "
+            "update=clean"
         )
 
 
@@ -143,6 +162,14 @@ def check_model(model: nn.Module, layers: tuple[NormLayer, ...]) -> None:
                 f"dropout: must be 0, since it would differ between generation and update, but "
                 f"{name} has it; set disable_dropout=True, and attention_dropout=0 in the model's "
                 "configuration"
+            )
+    parts = {id(module) for module in model.modules()}
+    for layer in layers:
+        if id(layer.module) not in parts:
+            raise UserError(
+                f"population: must be of the model that is trained, got one whose {layer.name} is "
+                "of another copy, which nothing would ask; give Population(model, ...) of the same "
+                "object, or a PopulationConfig"
             )
     adapted = {id(module) for name, module in model.named_modules() if hasattr(module, "base_layer")
                or type(module).__name__ == "ModulesToSaveWrapper"}  # fmt: skip

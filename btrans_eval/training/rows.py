@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from btrans_eval.errors import UserError
 from btrans_eval.training.task import Doc, TrainingTask, row_hash
+
+DIGEST = "rows.sha256"
+"""In the folder of a study, what its rows are told by."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,27 @@ def draw(
         found += _sample(draws, by_value[value], number)
     found = _sample(draws, found, len(found))  # strata mixed
     return Drawn(found, left_out, repeated, {} if strata is None else shares)
+
+
+def keep(drawn: Drawn, folder: Path) -> None:
+    """Keep what the rows are told by in the folder of a study.
+
+    Raises:
+        UserError: if it was begun with others: a run would go on with rows that it never began.
+    """
+    digest = hashlib.sha256("".join(drawn.hashes).encode()).hexdigest()
+    path = folder / DIGEST
+    is_begun = (folder / "runs").exists() and path.is_file()
+    if is_begun and path.read_text(encoding="utf-8").strip() != digest:
+        raise UserError(
+            f"rows: {folder} was begun with other rows than the {len(drawn.docs)} that are drawn "
+            "now; give it the same rows again, or name another folder"
+        )
+    if not is_begun and os.environ.get("RANK", "0") == "0":
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{DIGEST}.part")
+        part.write_text(digest + "\n", encoding="utf-8")
+        os.replace(part, path)
 
 
 def _shares(sizes: dict[str, int], wanted: int) -> dict[str, int]:

@@ -70,7 +70,7 @@ def check(plan: TrainPlan) -> None:
     """Refuse, before a model is loaded, what trl or members cannot do."""
     for arm in plan.arms:
         config = arguments_of(plan, arm, plan.seeds[0], Path("unused"), {"max_gen_toks": 1})
-        check_arguments(config, arm.rollouts, None, {})
+        check_arguments(config, arm.rollouts, {"watch": "the task's stop strings"})
 
 
 def is_done(folder: Path) -> bool:

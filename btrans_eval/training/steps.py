@@ -48,7 +48,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # a text may hold U+2028
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError:
@@ -80,11 +80,12 @@ class StepLog(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
         """A step is done."""
-        if not state.is_world_process_zero or "reward" not in (logs or {}):
+        if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         tokens = logs.get("completions/mean_length")
         self._file.write({"step": state.global_step, **logs, "rollout_tokens": tokens})
-        self._bar.set_postfix(reward=f"{logs['reward']:.3f}", refresh=False)
+        if logs.get("reward") is not None:  # with num_iterations not every step generates
+            self._bar.set_postfix(reward=f"{logs['reward']:.3f}", refresh=False)
         self._bar.update(state.global_step - self._bar.n)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from btrans_eval.training.analysis import analyse, sentence
 from btrans_eval.training.base import base_arguments
 from btrans_eval.training.evaluation import evaluate
 from btrans_eval.training.plan import TrainPlan
-from btrans_eval.training.rows import Drawn, draw
+from btrans_eval.training.rows import Drawn, draw, keep
 from btrans_eval.training.run import RUN, Setting, check, train
 from btrans_eval.training.task import Asking, TrainingTask, check_evaluated
 
@@ -31,15 +32,17 @@ def run(plan: TrainPlan, folder: Path) -> None:
     asking = Asking(
         plan.num_fewshot, plan.apply_chat_template, plan.system_instruction, plan.include_path
     )
-    reward = None if plan.by_vote else plan.reward
-    task = TrainingTask(plan.task, plan.votes or plan.group, asking, reward)
+    task = TrainingTask(plan.task, plan.votes or plan.group, asking, plan.reward)
     setting = Setting(plan, task, _drawn(plan, task, asking), arguments)
+    keep(setting.drawn, folder)
     runs: dict[tuple[str, int], Path] = {}
     for seed in plan.seeds:
         for arm in plan.arms:
             runs[arm.name, seed] = folder / "runs" / arm.folder / f"seed-{seed}"
             train(setting, arm, seed, runs[arm.name, seed])
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each arm of an evaluation is one process's
+        if os.environ.get("RANK", "0") == "0":
+            print("trained; run the same command again without accelerate, which evaluates")
         return
     found = evaluate(plan, runs, arguments, folder / "evaluation")
     baseline = next((arm.name for arm in plan.arms if arm.kind == "stock"), None)
@@ -65,16 +68,18 @@ def _drawn(plan: TrainPlan, task: TrainingTask, asking: Asking) -> Drawn:
         return draw(task, list(task.task.eval_docs), set(), plan.examples, plan.strata)
     evaluated: set[str] = set()
     for name in plan.evaluation.tasks or (plan.task,):
-        other = task if name == plan.task else TrainingTask(name, plan.group, asking)
+        # examples are no part of a question, and a task may refuse them
+        alone = replace(asking, num_fewshot=None)
+        other = task if name == plan.task else TrainingTask(name, plan.group, alone)
         evaluated |= other.evaluated()
     if plan.rows is None:
         candidates = task.training_docs()
     else:
         try:
-            lines = Path(plan.rows).read_text(encoding="utf-8").splitlines()
+            lines = Path(plan.rows).read_text(encoding="utf-8").split("\n")  # rows hold U+2028
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"rows: {plan.rows} cannot be read ({error})") from None
-        candidates = task.own_docs([line for line in lines if line.strip()], plan.rows)
+        candidates = task.own_docs(lines, plan.rows)
     return draw(task, candidates, evaluated, plan.examples, plan.strata)
 
 
@@ -88,9 +93,6 @@ def _facts(
     used = {key: json.loads((path / RUN).read_text(encoding="utf-8")) for key, path in runs.items()}
     first = next(iter(used.values()))
     population = next((used[a.name, plan.seeds[0]] for a in plan.arms if a.kind != "stock"), None)
-    sigma = plan.evaluation.sigma
-    if sigma is None and population is not None:
-        sigma = population["sigma"] if population["sigma"] is not None else "its file's"
     return {
         "version": __version__,
         "task": plan.task,
@@ -103,7 +105,7 @@ def _facts(
         "seeds": list(plan.seeds),
         "members": plan.evaluation.members,
         "evaluation_seed": plan.evaluation.seed,
-        "evaluation_sigma": "auto" if sigma is None else sigma,
+        "evaluation_sigma": _said_sigma(plan, population),
         "arms": [
             {
                 "name": arm.name,
@@ -123,3 +125,18 @@ def _facts(
         "tasks": dict(tasks),
         "plan": plan.resolved(),
     }
+
+
+def _said_sigma(plan: TrainPlan, population: Mapping[str, Any] | None) -> Any:
+    """Of the members that evaluate, as the report says it.
+
+    Args:
+        population: what a run of the first population arm used.
+    """
+    sigma: Any = plan.evaluation.sigma
+    if sigma is None and population is not None:
+        sigma = population["sigma"] if population["sigma"] is not None else "its file's"
+    said = "auto" if sigma is None else sigma
+    if any(arm.rollouts.learn == "lora+sigma" for arm in plan.arms):
+        return f"{said}, and of adapters that learned their noise what they learned"
+    return said

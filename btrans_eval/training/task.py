@@ -56,10 +56,12 @@ class TrainingTask:
         name: of the task.
         group: responses of a prompt.
         asking: how prompts are made.
-        reward: metric, or filter:metric; None: the only one.
+        reward: metric, or filter:metric; None: the only one; ``vote``: votes reward, and the only
+            one is logged.
 
     Raises:
-        UserError: if there is no such task, it runs programs, or a single response has no score.
+        UserError: if there is no such task, it runs programs, a single response has no score, or
+            it could not be trained on as it is evaluated.
     """
 
     def __init__(
@@ -77,6 +79,12 @@ class TrainingTask:
             raise UserError(
                 f"task: must be one that generates, but {name} is scored by loglikelihood"
             )
+        if self._asking.num_fewshot and self.task.config.num_fewshot == 0:
+            raise UserError(
+                f"num_fewshot: must be 0 for {name}, which says so itself and is evaluated by the "
+                f"harness without examples whatever is asked, got {self._asking.num_fewshot}; "
+                "leave it out"
+            )
         if self._asking.num_fewshot is not None:
             self.task.set_config("num_fewshot", self._asking.num_fewshot)
         self.task.set_fewshot_seed(1234)  # the harness's own default
@@ -84,7 +92,10 @@ class TrainingTask:
         for pipeline in getattr(self.task, "_filters", ()):
             if hasattr(pipeline, "filters"):  # embedding every rollout would cost more than it
                 pipeline.filters = [_without_encoder(part) for part in pipeline.filters]
-        self._reward = reward
+        self._by_vote = reward == "vote"
+        self._reward = None if self._by_vote else reward
+        if self._by_vote:
+            self._pipeline()  # refused here where it would be later
 
     # ------------------------------------------------------------------ rows and prompts
     def training_docs(self) -> list[Doc]:
@@ -101,13 +112,15 @@ class TrainingTask:
         return {self.question(doc) for doc in self.task.eval_docs}
 
     def own_docs(self, lines: Sequence[str], where: str) -> list[Doc]:
-        """Rows of the user's own, processed as the task's.
+        """Rows of the user's own, processed as the task's; empty lines are none.
 
         Raises:
             UserError: if a line is no JSON object, or gives no prompt or gold answer.
         """
         found: list[Doc] = []
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             try:
                 doc = json.loads(line)
                 if not isinstance(doc, dict):
@@ -181,6 +194,8 @@ class TrainingTask:
         wanted = (self._reward or "").rpartition(":")[0]
         if wanted in named:
             return named[wanted]
+        if self._by_vote and len(named) > 1:
+            raise self._no_votes(f"has the filters {', '.join(named)}")
         if wanted or len(named) > 1:
             raise UserError(
                 f"reward: {self.name} has the filters {', '.join(named)}, got {self._reward!r}; "
@@ -188,11 +203,19 @@ class TrainingTask:
             )
         return next(iter(named.values()))
 
+    def _no_votes(self, but: str) -> UserError:
+        return UserError(
+            f"reward: vote needs a task with one filter and one metric, but {self.name} {but}; "
+            "name a task of your own (include_path) with one of each"
+        )
+
     def _rewarded(self, response: JudgedResponse) -> Judged:
         scores = response.scores
         wanted = (self._reward or "").rpartition(":")[2]
         if not wanted and len(scores) == 1:
             wanted = next(iter(scores))
+        if self._by_vote and len(scores) > 1:
+            raise self._no_votes(f"scores a response by {', '.join(scores)}")
         if wanted not in scores:
             raise UserError(
                 f"reward: {self.name} scores a response by {', '.join(scores) or 'nothing'}, got "

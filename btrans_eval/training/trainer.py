@@ -76,14 +76,15 @@ class BTransGRPOTrainer(GRPOTrainer):
         refusals.check_trl()
         self.rollouts = rollouts or Rollouts()
         if args is not None:
-            refusals.check_arguments(args, self.rollouts, given.get("peft_config"), given)
+            refusals.check_arguments(args, self.rollouts, {**given, "watch": watch})
         refusals.check_population(population)
         super().__init__(model, reward_funcs, args, *others, **given)
         if args is None:  # what trl chose
-            refusals.check_arguments(self.args, self.rollouts, given.get("peft_config"), given)
+            refusals.check_arguments(self.args, self.rollouts, {**given, "watch": watch})
         self.calibration: dict[str, Any] | None = None
         self.population = self._populate(population)
         refusals.check_model(self.model, self.population.layers)
+        refusals.check_reference(self.ref_model, self.population, self.rollouts)
         self.learned = learned_noise.begun(self.population, self.rollouts, self)
         if self.learned is not None:
             self.add_callback(self.learned)  # before the marks: a marked checkpoint has its noise
@@ -197,8 +198,7 @@ class BTransGRPOTrainer(GRPOTrainer):
         ):
             completions, logprobs = super()._generate_single_turn(*args, **kwargs)
         if ends is not None:
-            rows = zip(completions, ends.said, strict=True)
-            completions = [tokens[: len(said)] for tokens, said in rows]
+            completions = [row[: len(end)] for row, end in zip(completions, ends.said, strict=True)]
         if likelihoods is not None:
             self._likelihoods = likelihoods.of(completions)
         return completions, logprobs
