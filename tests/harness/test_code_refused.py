@@ -77,7 +77,7 @@ def refused(capsys, *arguments: str) -> str:
 
 
 def asked(out) -> list[str]:
-    """Flags of both commands; the model is one that cannot be loaded."""
+    """Flags of the command; the model is one that cannot be loaded."""
     return ["--model_args", "pretrained=not/there,sigma=1", "--output_path", str(out)]
 
 
@@ -97,7 +97,8 @@ def test_a_comparison_of_programs_is_refused(capsys, tmp_path, task):
 
 @pytest.mark.parametrize("task", ["humaneval", "btrans_humaneval", "own_code"])
 def test_training_on_programs_is_refused(capsys, tmp_path, task):
-    said = refused(capsys, "train", "--task", task, *asked(tmp_path))
+    flags = ["--model_args", "pretrained=not/there", "--output_path", str(tmp_path)]
+    said = refused(capsys, "train", "--task", task, *flags)
     assert said == expected(task, "train")
 
 

@@ -128,6 +128,10 @@ def ours() -> Canned:
     lm.runner = SimpleNamespace(
         judge=Judge(), config=PopulationConfig(sigma=0), ranks=Ranks(),
         likelihoods=SimpleNamespace(said={}),
+        engine=SimpleNamespace(
+            arguments=lambda request: {"max_gen_toks": 8, "do_sample": False}, context=5000,
+            asked=lambda request: {}, batching=lambda request: "canned",
+        ),
     )  # fmt: skip
     return lm
 
