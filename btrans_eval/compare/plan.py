@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from btrans_eval.compare.folders import check_apart, folder_of
 from btrans_eval.config import (
     DEFAULT_MEMBERS,
     PopulationConfig,
@@ -50,7 +50,7 @@ class ArmPlan:
     @property
     def folder(self) -> str:
         """Name of the arm's folder."""
-        return re.sub(r"[^\w=.,+-]+", "_", self.name)
+        return folder_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,7 @@ class Plan:
         for name in ("tasks", "arms", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"{name}: must name at least one, got none")
-        folders = [arm.folder.casefold() for arm in self.arms]
-        shared = next((folder for folder in folders if folders.count(folder) > 1), None)
-        if shared is not None:
-            one, other = [arm.name for arm in self.arms if arm.folder.casefold() == shared][:2]
-            same = "is there twice" if one == other else f"has the same folder as {other!r}"
-            raise UserError(f"arms: {one!r} {same}; give arms different settings or names")
+        check_apart(self.arms)
         for arm in self.arms:
             self.population(arm)  # checks the arguments
         for name in ("shard", "from_store"):

@@ -36,10 +36,10 @@ def check_batch_size(given: Any) -> None:
     Raises:
         UserError: unless it is a whole number of at least 1, auto, or auto:N.
     """
-    if not re.fullmatch(r"auto(:0*[1-9]\d*)?|0*[1-9]\d*", str(given).strip()):
+    if not re.fullmatch(r"auto(:(?=.*[1-9])\d+(\.\d+)?)?|0*[1-9]\d*", str(given).strip()):
         raise UserError(
             "batch_size: must be a whole number of at least 1, auto or auto:N, got "
-            f"{given!r}; for example --batch_size 8"
+            f"{given!r}; for example batch_size: 8 in a file, or --batch_size 8"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from btrans_eval.compare.folders import folder_of
 from btrans_eval.compare.plan import ARM_KINDS
 from btrans_eval.config import PRIORS, PopulationConfig, check_number, refuse_misspelled
 from btrans_eval.errors import UserError
@@ -45,7 +46,7 @@ class TrainArm:
     @property
     def folder(self) -> str:
         """Name of the arm's folder."""
-        return re.sub(r"[^\w=.,+-]+", "_", self.name)
+        return folder_of(self.name)
 
     def population(self, seed: int) -> PopulationConfig:
         """The population that rolls out in training with this seed, checked."""
@@ -130,23 +131,6 @@ def made_of(arm: Any, where: str) -> TrainArm:
         {**arm.get("noise", {}), **apart},
         arm.get("name"),
     )
-
-
-def check_apart(arms: Sequence[TrainArm]) -> None:
-    """Refuse arms that could not be told apart in tables, or on the disk."""
-    names = [arm.name for arm in arms]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"arms: {twice!r} is there twice; give arms different settings")
-    seen: dict[str, str] = {}
-    for arm in arms:
-        folder = arm.folder.casefold()  # some disks do not tell A from a
-        if folder in seen:
-            raise UserError(
-                f"arms: {seen[folder]!r} and {arm.name!r} would share the folder {arm.folder}; "
-                "give one of them another name, in a list of arms with kind: and name:"
-            )
-        seen[folder] = arm.name
 
 
 def check_model_args(given: Any) -> None:

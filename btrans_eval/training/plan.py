@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 import yaml
 
+from btrans_eval.compare.folders import check_apart
 from btrans_eval.config import PopulationConfig, check_choice, check_number, check_whole
 from btrans_eval.errors import UserError
+from btrans_eval.harness.batches import check_batch_size
 from btrans_eval.harness.pairs import read_entries
 from btrans_eval.training.arms import (
     DEFAULT_ARMS,
     TrainArm,
-    check_apart,
     check_model_args,
     evaluated_noise,
     made_of,
@@ -82,11 +82,7 @@ class Evaluation:
         for name in ("limit", "max_gen_toks"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), minimum=1)
-        if not re.fullmatch(r"0*[1-9]\d*|auto(:\d+(\.\d+)?)?", str(self.batch_size)):
-            raise UserError(
-                "batch_size: must be a whole number of at least 1, auto or auto:N, got "
-                f"{self.batch_size!r}; for example batch_size: 8"
-            )
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_what_all_arms_have_alike_counts():
 
 
 def test_two_arms_have_two_folders():
-    with pytest.raises(UserError, match=r"'K=8 \(a\)' has the same folder as 'k=8 \[a\]'"):
+    with pytest.raises(UserError, match=r"'K=8 \(a\)' and 'k=8 \[a\]' would share the f"):
         Plan(
             (TaskPlan("t"),),
             (ArmPlan("K=8 (a)", "population"), ArmPlan("k=8 [a]", "population")),
