@@ -270,6 +270,18 @@ def test_a_data_set_out_of_reach_is_one_line(place, tmp_path, capsys):
     assert "nobody/far-away" in said
 
 
+def test_examples_that_the_harness_would_leave_out_are_refused(place, tmp_path, capsys):
+    text = (place / "one.yaml").read_text().replace("task: one", "task: none\nnum_fewshot: 0")
+    (tmp_path / "none.yaml").write_text(text)
+    given = ["--tasks", "none", "--include_path", str(tmp_path), "--num_fewshot", "2"]
+    with pytest.raises(SystemExit) as ended:
+        command(place, tmp_path / "o", *given)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("btrans-eval: num_fewshot: none says 0 itself") and "got 2" in said
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     "arguments, text",
     [

