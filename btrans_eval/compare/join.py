@@ -84,9 +84,7 @@ def _temperature(run: Run) -> float | None:
     """The temperature that the run's responses are sampled at; None where they are greedy."""
     found: dict[float | None, str] = {}
     for task in run.tasks.values():
-        own = task.config.get("generation_kwargs")
-        if own:
-            given = {**own, **(run.config.get("gen_kwargs") or {})}
+        if given := _decoding(run, task):
             warm = given.get("temperature")
             is_sampled = bool(given.get("do_sample", (warm or 0) > 0))
             found[float(1.0 if warm is None else warm) if is_sampled else None] = task.name
@@ -100,6 +98,12 @@ def _temperature(run: Run) -> float | None:
             "--gen_kwargs, or as runs of their own"
         )
     return next(iter(found), None)
+
+
+def _decoding(run: Run, task: TaskRun) -> dict[str, Any]:
+    """Generation arguments; none for a task that is not answered by generation."""
+    own = task.config.get("generation_kwargs")
+    return {**own, **(run.config.get("gen_kwargs") or {})} if own else {}
 
 
 def join(arms: Sequence[Arm], insist: bool = False) -> list[JoinedTask]:
@@ -148,7 +152,7 @@ def _by_group(arm: Arm) -> dict[str, list[TaskRun]]:
 def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> JoinedTask:
     questions = [_questions(arm, tasks) for arm, tasks in zip(arms, runs, strict=True)]
     common = sorted(set(questions[0]).intersection(*questions[1:]))
-    warnings, statements = _differences(arms, runs), []
+    warnings, statements = _differences(arms, runs), _unlike(arms, runs)
     if any(len(each) != len(common) for each in questions):
         counts = _list(arms, [len(each) for each in questions])
         warnings.append(f"the arms answered different questions ({counts}; {len(common)} shared)")
@@ -177,7 +181,8 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         _refuse_holes(name, arm, [each_of[document] for document in common])
     metrics = {task.metric for tasks in runs for task in tasks}
     if len(metrics) > 1:
-        warnings.append(f"the arms are scored by different metrics ({_text(metrics)})")
+        said = ", ".join(sorted(map(str, metrics)))
+        warnings.append(f"the arms are scored by different metrics ({said})")
     up = runs[0][0].higher_is_better
     if not up:
         statements.append("less is better")
@@ -269,6 +274,20 @@ def _differences(arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> list[str
     return found
 
 
+def _unlike(arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> list[str]:
+    """What else the choice of tokens differs in; the first three are nothing to a greedy arm."""
+    found = []
+    for name in ("top_k", "top_p", "min_p", "repetition_penalty"):
+        of = [
+            (arm, _decoding(arm.run, tasks[0]).get(name))
+            for arm, tasks in zip(arms, runs, strict=True)
+            if arm.is_sampled or name == "repetition_penalty"
+        ]
+        if len({value for _, value in of}) > 1:
+            found.append(f"{name} differs ({_list(*zip(*of, strict=True))})")
+    return found
+
+
 def _list(arms: Sequence[Arm], values: Sequence[Any]) -> str:
     pairs = zip(arms, values, strict=True)
     return ", ".join(f"{arm.name}: {_short(value)}" for arm, value in pairs)
@@ -277,7 +296,3 @@ def _list(arms: Sequence[Arm], values: Sequence[Any]) -> str:
 def _short(value: Any) -> str:
     text = str(value).replace("\n", " ")
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _text(values: set[str | None]) -> str:
-    return ", ".join(sorted(str(value) for value in values))

@@ -194,6 +194,41 @@ def test_lower_is_better_has_no_vote_and_says_so(tmp_path: Path) -> None:
     assert not any(name.startswith("maj@") for name in found["arms"]["stock"]["metrics"])
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"top_p": 0.9}, "top_p differs (population: 0.9, stock: None)"),
+        ({"top_k": 0}, "top_k differs (population: 0, stock: None)"),
+        ({"repetition_penalty": 1.1}, "repetition_penalty differs (population: 1.1, stock: None)"),
+        ({"max_gen_toks": 32, "temperature": 0.7}, None),
+    ],
+)
+def test_other_sampling_of_one_arm_is_said(
+    tmp_path: Path, given: dict[str, Any], said: str | None
+) -> None:
+    runs = {name: tmp_path / name for name in ("population", "stock")}
+    for name, sigma in (("population", 0.01), ("stock", 0.0)):
+        finished_runs.write_run(runs[name], sigma, True, tasks=["sums"])
+
+    def give(document: dict[str, Any]) -> None:
+        document["configs"]["sums"]["generation_kwargs"].update(given)
+        document["config"]["gen_kwargs"].update(given)
+
+    change_results(runs["population"], give)
+    found = [each for each in compared(tmp_path, runs)["statements"] if "differs" in each]
+    assert found == ([said] if said else [])
+    change_results(runs["stock"], give)
+    assert not any("differs" in each for each in compared(tmp_path, runs)["statements"])
+
+
+def test_a_greedy_arm_has_no_top_p_to_differ_in(tmp_path: Path) -> None:
+    runs = pair(tmp_path, tasks=["sums"])  # the population is greedy
+    change_results(
+        runs["population"], lambda r: r["configs"]["sums"]["generation_kwargs"].update(top_p=0.9)
+    )
+    assert not any("differs" in each for each in compared(tmp_path, runs)["statements"])
+
+
 def test_perplexity_is_no_metric_of_a_row_and_a_boolean_is(tmp_path: Path) -> None:
     runs = pair(tmp_path, tasks=["words"], calls=1)
 
