@@ -5,8 +5,8 @@
 SmolLM2-135M-Instruct in float32, MMLU-Pro rows of one subject, behind its five examples for that.
 Loglikelihoods of ten letters under members, against the same with `batching=static`, which reads
 every prompt whole, and against stock `hf` asked as often; generation of 64 tokens behind five
-examples, and behind none. Ratios of seconds come pair by pair from one run, medians and ranges over
-the pairs.
+examples, and behind none; the demo's questions behind its four short examples. Ratios of seconds
+come pair by pair from one run, medians and ranges over the pairs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import datasets
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 
 from btrans_eval.demo import SIGMA, demo_arguments
 from btrans_eval.model_adapters.hf import BTransHF
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LETTERS = "ABCDEFGHIJ"
-PARTS = ["loglikelihood", "five-shot", "zero-shot"]
+PARTS = ["loglikelihood", "five-shot", "zero-shot", "demo"]
 
 
 def block(row: dict[str, Any]) -> str:
@@ -47,6 +48,12 @@ def prompts(subject: str, shots: int, count: int) -> list[str]:
     return [examples + block(row) for row in of_it["test"][:count]]
 
 
+def demo(count: int) -> list[str]:
+    """The demo's questions behind its four examples, about a hundred tokens."""
+    task = TaskManager().load(["btrans_demo"])["tasks"]["btrans_demo"]
+    return [task.doc_to_text(doc) for doc in [*task.eval_docs][:count]]
+
+
 def likelihoods(texts: list[str]) -> list[Instance]:
     return [
         Instance("loglikelihood", {}, (text, f" {letter}"), 0, ("mmlu_pro", number, 1))
@@ -55,8 +62,8 @@ def likelihoods(texts: list[str]) -> list[Instance]:
     ]
 
 
-def generations(texts: list[str], members: int) -> list[Instance]:
-    own = {"until": ["\n\nQuestion"], "max_gen_toks": 64, "do_sample": False}
+def generations(texts: list[str], members: int, until: str) -> list[Instance]:
+    own = {"until": [until], "max_gen_toks": 64, "do_sample": False}
     return [
         Instance("generate_until", {"answer": "A"}, (text, own), 0, ("mmlu_pro", n, members))
         for n, text in enumerate(texts)
@@ -122,10 +129,11 @@ def main() -> None:
                 lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
     separate = population("refill")
     separate.engine.generation.reads_once = False  # as before beginnings were shared
-    for name, texts in (("five-shot", shots), ("zero-shot", alone)):
+    asked_for = {"five-shot": shots, "zero-shot": alone, "demo": demo(given.questions)}
+    for name, texts in asked_for.items():
         if name not in given.parts:
             continue
-        wanted = generations(texts, given.members)
+        wanted = generations(texts, given.members, "\n" if name == "demo" else "\n\nQuestion")
         same = sum(
             a == b
             for a, b in zip(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from btrans_eval.harness.response import Response
 from btrans_eval.harness.runner import Runner
 from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf.engine import HFEngine
+from btrans_eval.model_adapters.hf.gguf_files import parsed_once
 from btrans_eval.population import calibrate, fingerprint
 from btrans_eval.population.checkpoint import unreadable
 
@@ -75,7 +77,8 @@ class BTransHF(HFLM):
         # HFLM's own default, cuda, fails on a machine without
         others.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
         prepare_launch()
-        super().__init__(pretrained, **others)
+        with parsed_once() if others.get("gguf_file") else nullcontext():
+            super().__init__(pretrained, **others)
         self._ranks = Ranks.of(self)
         self.engine = self._start()
         self.become(config, config.responses)

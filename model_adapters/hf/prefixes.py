@@ -19,7 +19,7 @@ from btrans_eval.model_adapters.hf.slots import contents
 
 logger = logging.getLogger(__name__)
 
-LEAST = 128
+LEAST = 64
 """Tokens of a beginning that is worth a pass of its own."""
 
 Key = tuple[int | None, tuple[int, ...]]

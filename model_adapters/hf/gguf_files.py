@@ -1,0 +1,27 @@
+"""GGUF files, as transformers loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """Within, each GGUF file is parsed once, and its tensors' names are made once.
+
+    transformers parses it for the configuration, the tokenizer and the weights, and makes all names
+    anew for each module, which takes longer than the demo model takes to answer.
+    """
+    try:
+        import gguf
+    except ImportError:  # transformers itself says that it is missing
+        yield
+        return
+    found = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = map(cache, found)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = found
