@@ -57,8 +57,8 @@ def test_a_question_s_choices_share_it_where_that_saves_more():
 
 
 def test_what_is_short_is_not_shared():
-    assert shared([[1] * 127 + [2], [1] * 127 + [3]]) == [0, 0]
-    assert shared([[1] * 128 + [2], [1] * 128 + [3]]) == [128, 128]
+    assert shared([[1] * 63 + [2], [1] * 63 + [3]]) == [0, 0]
+    assert shared([[1] * 64 + [2], [1] * 64 + [3]]) == [64, 64]
 
 
 def test_thousands_that_begin_in_one_another_are_no_trouble():
