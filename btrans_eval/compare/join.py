@@ -276,16 +276,18 @@ def _differences(arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> list[str
 
 def _unlike(arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> list[str]:
     """What else the choice of tokens differs in; the first three are nothing to a greedy arm."""
-    found = []
-    for name in ("top_k", "top_p", "min_p", "repetition_penalty"):
-        of = [
-            (arm, _decoding(arm.run, tasks[0]).get(name))
-            for arm, tasks in zip(arms, runs, strict=True)
-            if arm.is_sampled or name == "repetition_penalty"
-        ]
-        if len({value for _, value in of}) > 1:
-            found.append(f"{name} differs ({_list(*zip(*of, strict=True))})")
-    return found
+    found: dict[str, None] = {}
+    named = [{task.name: task for task in tasks} for tasks in runs]
+    for part in named[0]:
+        for name in ("top_k", "top_p", "min_p", "repetition_penalty"):
+            given = [
+                (arm, _decoding(arm.run, tasks[part]).get(name, "not given"))
+                for arm, tasks in zip(arms, named, strict=True)
+                if part in tasks and (arm.is_sampled or name == "repetition_penalty")
+            ]
+            if any(value != given[0][1] for _, value in given):
+                found[f"{name} differs ({_list(*zip(*given, strict=True))})"] = None
+    return [*found]
 
 
 def _list(arms: Sequence[Arm], values: Sequence[Any]) -> str:

@@ -197,9 +197,13 @@ def test_lower_is_better_has_no_vote_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"top_p": 0.9}, "top_p differs (population: 0.9, stock: None)"),
-        ({"top_k": 0}, "top_k differs (population: 0, stock: None)"),
-        ({"repetition_penalty": 1.1}, "repetition_penalty differs (population: 1.1, stock: None)"),
+        ({"top_p": 0.9}, "top_p differs (population: 0.9, stock: not given)"),
+        ({"top_k": 0}, "top_k differs (population: 0, stock: not given)"),
+        ({"min_p": 0.1}, "min_p differs (population: 0.1, stock: not given)"),
+        (
+            {"repetition_penalty": 1.1},
+            "repetition_penalty differs (population: 1.1, stock: not given)",
+        ),
         ({"max_gen_toks": 32, "temperature": 0.7}, None),
     ],
 )
@@ -219,6 +223,17 @@ def test_other_sampling_of_one_arm_is_said(
     assert found == ([said] if said else [])
     change_results(runs["stock"], give)
     assert not any("differs" in each for each in compared(tmp_path, runs)["statements"])
+
+
+def test_other_sampling_of_the_last_part_of_a_group_is_said(tmp_path: Path) -> None:
+    runs = {name: tmp_path / name for name in ("population", "stock")}
+    for name, sigma in (("population", 0.01), ("stock", 0.0)):
+        finished_runs.write_run(runs[name], sigma, True, tasks=["sums", "more"], group="all")
+    change_results(
+        runs["stock"], lambda r: r["configs"]["more"]["generation_kwargs"].update(top_p=0.9)
+    )
+    said = "top_p differs (population: not given, stock: 0.9)"
+    assert said in compared(tmp_path, runs)["statements"]
 
 
 def test_a_greedy_arm_has_no_top_p_to_differ_in(tmp_path: Path) -> None:
