@@ -12,7 +12,7 @@ def parsed_once() -> Iterator[None]:
     """Within, each GGUF file is parsed once, and its tensors' names are made once.
 
     transformers parses it for the configuration, the tokenizer and the weights, and makes all names
-    anew for each module, which takes longer than the demo model takes to answer.
+    anew for each module, which was most of the time that loading the demo model took.
     """
     try:
         import gguf

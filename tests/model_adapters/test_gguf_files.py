@@ -2,7 +2,9 @@ import sys
 
 import gguf
 import pytest
+from lm_eval.models.huggingface import HFLM
 
+from btrans_eval.model_adapters.hf import BTransHF
 from btrans_eval.model_adapters.hf.gguf_files import parsed_once
 
 
@@ -33,6 +35,15 @@ def test_what_gguf_has_is_its_own_again_behind_it_whatever_happens(file):
         gguf.GGUFReader(file + ".missing")
     assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
     assert gguf.GGUFReader(file) is not gguf.GGUFReader(file)
+
+
+def test_the_model_is_loaded_so(file, monkeypatch):
+    def load(self, pretrained, gguf_file, **others):
+        raise LookupError(gguf.GGUFReader(gguf_file) is gguf.GGUFReader(gguf_file))
+
+    monkeypatch.setattr(HFLM, "__init__", load)
+    with pytest.raises(LookupError, match="True"):
+        BTransHF(pretrained="folder", gguf_file=file, sigma=0.01)
 
 
 def test_without_the_package_nothing_is_said_here(monkeypatch):
