@@ -129,11 +129,15 @@ def main() -> None:
                 lambda: shared.loglikelihood(asked), given.pairs)  # fmt: skip
     separate = population("refill")
     separate.engine.generation.reads_once = False  # as before beginnings were shared
-    asked_for = {"five-shot": shots, "zero-shot": alone, "demo": demo(given.questions)}
-    for name, texts in asked_for.items():
+    of_parts = {
+        "five-shot": lambda: shots,
+        "zero-shot": lambda: alone,
+        "demo": lambda: demo(given.questions),
+    }
+    for name, texts in of_parts.items():
         if name not in given.parts:
             continue
-        wanted = generations(texts, given.members, "\n" if name == "demo" else "\n\nQuestion")
+        wanted = generations(texts(), given.members, "\n" if name == "demo" else "\n\nQuestion")
         same = sum(
             a == b
             for a, b in zip(
