@@ -181,8 +181,8 @@ def _join(name: str, arms: Sequence[Arm], runs: Sequence[list[TaskRun]]) -> Join
         _refuse_holes(name, arm, [each_of[document] for document in common])
     metrics = {task.metric for tasks in runs for task in tasks}
     if len(metrics) > 1:
-        said = ", ".join(sorted(map(str, metrics)))
-        warnings.append(f"the arms are scored by different metrics ({said})")
+        listed = ", ".join(sorted(map(str, metrics)))
+        warnings.append(f"the arms are scored by different metrics ({listed})")
     up = runs[0][0].higher_is_better
     if not up:
         statements.append("less is better")

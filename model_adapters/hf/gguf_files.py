@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 
 @contextmanager
@@ -15,13 +17,13 @@ def parsed_once() -> Iterator[None]:
     anew for each module, which was most of the time that loading the demo model took.
     """
     try:
-        import gguf
+        gguf: Any = importlib.import_module("gguf")
     except ImportError:  # transformers itself says that it is missing
         yield
         return
-    found = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = map(cache, found)
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(reader), cache(names)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = found
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
