@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 # of tests; torch takes one thread in each
 WORKERS ?= 2
+# a file's tests in one process, in the order of tests/conftest.py
+IN_WORKERS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # torch from PyPI is a CUDA build of several GB on Linux; this index has CPU builds of 200 MB. It is asked
 # for torch alone. With a GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu128
 TORCH ?= torch==2.13.0
@@ -77,7 +79,7 @@ check: $(BIN)/installed
 	cd $(TYPES) && MYPYPATH=. $(abspath $(BIN))/python -m mypy --config-file $(CURDIR)/pyproject.toml -p btrans_eval
 
 test: check
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q $(IN_WORKERS)
 
 # the site; any broken link or anchor ends it
 docs: $(BIN)/installed
@@ -103,7 +105,7 @@ $(BIN_VLLM)/installed: pyproject.toml tests/requirements_of.py
 	touch $@
 
 test-vllm: $(BIN_VLLM)/installed
-	$(BIN_VLLM)/python -m pytest -q tests/vllm_engine
+	$(BIN_VLLM)/python -m pytest -q $(IN_WORKERS) tests/vllm_engine
 
 # verl's own engine on a CPU, in an environment of its own: it wants an older transformers. Not part of
 # CI's run.

@@ -1,4 +1,4 @@
-"""Real benchmark rows and the demo model, and the harness's own executable over them."""
+"""Real benchmark rows and the demo model, and the harness's own command over them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from forks import Started
 
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 HUB = Path(__file__).resolve().parents[2] / "shared" / "hub"
 
 needs_hub = pytest.mark.skipif(
@@ -22,20 +24,21 @@ needs_demo_model = pytest.mark.skipif(
 )
 
 
-def lm_eval(*arguments: str, cwd: Path = HUB, launch: tuple[str, ...] = ()) -> str:
-    """Run the ``lm_eval`` executable in ``cwd``; its standard output."""
-    executable = str(Path(sys.executable).with_name("lm_eval"))
-    done = run((*launch, executable, *arguments), cwd)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+def lm_eval(*arguments: str, cwd: Path = HUB) -> str:
+    """What the command prints, run in ``cwd`` without network."""
+    started = Started("lm_eval", arguments, cwd, OFFLINE)
+    code, (out, err) = started.wait(1200), started.said()
+    assert code == 0, err[-4000:]
+    return out
 
 
 def run(command: tuple[str, ...], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command without network, its output captured."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    """Run an executable of this environment without network, its output captured."""
+    program, *arguments = command
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200
-    )
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        cwd=cwd, env={**os.environ, **OFFLINE}, capture_output=True, text=True, timeout=1200,
+    )  # fmt: skip
 
 
 def results(folder: Path) -> dict:

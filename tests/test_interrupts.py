@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tiny_checkpoint
 import toy_task
+from forks import Started
 from real import assert_alike, members, results, samples
 
 LM_EVAL = str(Path(sys.executable).with_name("lm_eval"))
@@ -38,26 +39,17 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def start(place: Path, out: Path, *own: str, limit: int | None = None) -> subprocess.Popen:
+def command(place: Path, out: Path, *own: str, limit: int | None = None) -> list[str]:
     arguments = ",".join([f"pretrained={place / 'model'}", "sigma=0.5", "members=3", *own])
-    command = [LM_EVAL, "run", "--model", "btrans-hf", "--tasks", "toy"]
-    command += ["--include_path", str(place), "--model_args", arguments, "--batch_size", "2"]
-    command += ["--device", "cpu", "--output_path", str(out), "--log_samples"]
-    command += ["--limit", str(limit)] if limit else []
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=place,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_sigint,
-    )
+    return [
+        *("run", "--model", "btrans-hf", "--tasks", "toy", "--include_path", str(place)),
+        *("--model_args", arguments, "--batch_size", "2", "--device", "cpu"),
+        *("--output_path", str(out), "--log_samples", *(["--limit", str(limit)] if limit else [])),
+    ]
 
 
-def heed_sigint() -> None:
-    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def start(place: Path, out: Path, *own: str, limit: int | None = None) -> Started:
+    return Started("lm_eval", command(place, out, *own, limit=limit), place)
 
 
 def count(path: Path) -> int:
@@ -68,15 +60,15 @@ def count(path: Path) -> int:
         return 0
 
 
-def stop_midway(process: subprocess.Popen, path: Path, number: int) -> str:
+def stop_midway(process: Started, path: Path, number: int) -> str:
     """Send a signal once a few new responses are there; what the process says at last."""
     before = count(path)
     end = time.monotonic() + 300
     while count(path) < before + 6 and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(number)
-    said = process.communicate(timeout=600)[1]
-    assert process.returncode == 130, said[-2000:]
+    code, (_, said) = process.wait(), process.said()
+    assert code == 130, said[-2000:]
     assert "Traceback" not in said
     return said.strip().splitlines()[-1]
 
@@ -87,8 +79,7 @@ def lines(out: Path) -> list[dict]:
 
 def test_a_stopped_run_goes_on_and_ends_as_if_nothing_had_happened(place, tmp_path):
     undisturbed = start(place, tmp_path / "one", f"store={tmp_path / 'one.sqlite'}")
-    said = undisturbed.communicate(timeout=600)[1]
-    assert undisturbed.returncode == 3, said[-2000:]  # one question cannot be scored
+    assert undisturbed.wait() == 3, undisturbed.said()  # one question cannot be scored
     path = tmp_path / "two.sqlite"
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         stopped = start(place, tmp_path / "two", f"store={path}")
@@ -102,7 +93,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_nothing_had_happened(place, tmp_pa
     stored = count(path)
     assert 6 <= stored < ROWS * 3
     resumed = start(place, tmp_path / "two", f"store={path}")
-    assert resumed.wait(timeout=600) == 3
+    assert resumed.wait() == 3
     assert results(tmp_path / "two")["results"] == results(tmp_path / "one")["results"]
     assert_alike(lines(tmp_path / "two"), lines(tmp_path / "one"))
     assert count(path) == count(tmp_path / "one.sqlite") == ROWS * 3
@@ -110,8 +101,8 @@ def test_a_stopped_run_goes_on_and_ends_as_if_nothing_had_happened(place, tmp_pa
 
 def test_a_question_that_cannot_be_scored_is_told_and_the_exit_code_is_3(place, tmp_path):
     run = start(place, tmp_path / "out", limit=20)
-    said = run.communicate(timeout=600)[1]
-    assert run.returncode == 3
+    assert run.wait() == 3
+    _, said = run.said()
     assert "Traceback" not in said
     last = said.strip().splitlines()[-1]
     assert last.startswith(
@@ -126,7 +117,11 @@ def test_a_question_that_cannot_be_scored_is_told_and_the_exit_code_is_3(place, 
 
 
 def test_without_a_store_it_says_that_nothing_is_kept(place, tmp_path):
-    run = start(place, tmp_path / "out")
+    """By the executable itself."""
+    run = subprocess.Popen(
+        [LM_EVAL, *command(place, tmp_path / "out")], cwd=place,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     end = time.monotonic() + 300
     while not list(tmp_path.glob("out/*.part0")) and time.monotonic() < end:
         time.sleep(0.02)

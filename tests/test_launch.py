@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import tiny_checkpoint
 import toy_task
-from real import assert_alike, lm_eval, members, results, samples
+from real import assert_alike, lm_eval, members, results, run, samples
 
-BIN = Path(sys.executable).parent
+LM_EVAL = str(Path(sys.executable).with_name("lm_eval"))
 # `accelerate launch --num_processes 2` alone starts one process on a machine without a GPU
-TWO = (str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes=2")
-TORCHRUN = (str(BIN / "torchrun"), "--nproc_per_node=2")
+TWO = ("accelerate", "launch", "--multi_gpu", "--num_processes=2")
+TORCHRUN = ("torchrun", "--nproc_per_node=2")
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,17 @@ def place(tmp_path_factory) -> Path:
 
 
 def evaluate(place: Path, out: Path, limit: int, launch: tuple[str, ...]) -> Path:
-    lm_eval(
+    command = (
         *("run", "--model", "btrans-hf", "--tasks", "toy", "--include_path", str(place)),
         *("--model_args", f"pretrained={place / 'model'},sigma=0.5,members=3"),
         *("--limit", str(limit), "--batch_size", "2", "--device", "cpu"),
         *("--output_path", str(out), "--log_samples"),
-        cwd=place,
-        launch=launch,
     )
+    if launch:
+        done = run((*launch, LM_EVAL, *command), place)
+        assert done.returncode == 0, done.stderr[-4000:]
+    else:
+        lm_eval(*command, cwd=place)
     return out
 
 

@@ -1,11 +1,11 @@
-"""Stock tasks on real rows, through the harness's executable, with a real model."""
+"""Stock tasks on real rows, through the harness's own command, with a real model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from real import lm_eval, members, needs_demo_model, needs_hub, results, run, samples
+from real import HUB, lm_eval, members, needs_demo_model, needs_hub, results, run, samples
 
 from btrans_eval.answers.vote import plurality
 from btrans_eval.demo import demo_arguments
@@ -101,11 +101,7 @@ def test_what_was_used_stands_in_the_results_file(population):
 
 
 def test_a_limit_longer_than_the_context_is_one_line_and_exit_code_2(tmp_path):
-    import sys
-
-    executable = str(Path(sys.executable).with_name("lm_eval"))
-    command = (executable, "run", "--model", "btrans-hf", "--tasks", "aime24", "--limit", "1")
-    done = run(command, Path(__file__).resolve().parents[2] / "shared" / "hub")
+    done = run(("lm_eval", "run", "--model", "btrans-hf", "--tasks", "aime24", "--limit", "1"), HUB)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]

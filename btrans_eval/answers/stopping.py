@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from scipy.stats import beta
+from scipy.special import betaincc
 
 Texts = Sequence[Hashable | None]
 MayEqual = Callable[[Hashable, Hashable], bool]
@@ -78,7 +78,7 @@ def by_probability(classes: Texts, total: int, probability: float) -> int:
     first, second = [*sorted(votes.values(), reverse=True), 0, 0][:2]
     rest = total - len(classes)
     for more in range(rest):
-        if beta.sf(0.5, first + more + 1, second + 1) >= probability:
+        if betaincc(first + more + 1, second + 1, 0.5) >= probability:
             return more
     return rest
 

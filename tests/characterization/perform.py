@@ -6,7 +6,6 @@ imported once; every command is a fork of this process, so that none sees anothe
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import gather
@@ -42,29 +40,10 @@ def main(checkout: Path, place: Path, into: Path, names: list[str]) -> None:
 
 def _prepare(checkout: Path) -> None:
     """Import what every run needs, and do once what the harness does the same way in each."""
-    import lm_eval.__main__
-    import lm_eval.models.huggingface
-    import pytablewriter  # noqa: F401
-    import torch.utils.collect_env
-    from lm_eval.tasks._index import TaskIndex
-
-    import btrans_eval.cli  # noqa: F401
-    import btrans_eval.model_adapters.hf  # noqa: F401
+    import imported_once  # noqa: F401
 
     table_model.register()
     _check_origin(checkout)
-    torch.utils.collect_env.get_pretty_env_info = lambda: "left out"  # it is not compared
-    build, theirs = TaskIndex.build, Path(lm_eval.tasks.__file__).parent
-    listed = build([theirs])  # thousands of files, of which no run uses one
-
-    def quick(paths: Iterable[Path], **how: bool) -> dict[str, object]:
-        first, *others = paths
-        if first != theirs:
-            raise RuntimeError(f"the harness lists {first} before its own tasks")
-        return {**listed, **build(others, **how)}
-
-    TaskIndex.build = staticmethod(quick)
-    gc.freeze()  # no fork needs to look through what it has inherited
 
 
 def _check_origin(checkout: Path) -> None:

@@ -69,7 +69,8 @@ def _lay_out(checkout: Path, folder: Path) -> None:
 def _environment(package: Path | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BTRANS_")}
     kept |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-    kept |= {"PYTHONHASHSEED": "0", "COLUMNS": "120", "PYTHONPATH": str(package or "")}
+    kept |= {"PYTHONHASHSEED": "0", "COLUMNS": "120"}
+    kept["PYTHONPATH"] = os.pathsep.join(map(str, ([package] if package else []) + [HERE.parent]))
     return kept
 
 

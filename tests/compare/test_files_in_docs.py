@@ -15,6 +15,7 @@ from canned import dataset
 from btrans_eval.compare.arms import run_arms
 from btrans_eval.compare.command import write
 from btrans_eval.compare.plan import read
+from btrans_eval.harness.command import one_line
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAPER = sorted(
@@ -84,7 +85,8 @@ def test_every_file_of_the_paper_runs(path, models, tmp_path, monkeypatch):
         repeats=4,
         batch_size=16,
     )
-    folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
+    with one_line():  # as the command does it
+        folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
     found = write(folders, tmp_path / "out")
     (task,) = found["tasks"]
     assert list(task["arms"]) == [arm.name for arm in plan.arms]
@@ -127,7 +129,8 @@ def test_every_ablation_runs(path, models, tmp_path, monkeypatch):
         model_args={"pretrained": models["meta-llama/Llama-3.1-8B-Instruct"], "device": "cpu"},
         tasks=tuple(replace(each, limit=2, gen_kwargs={"max_gen_toks": 3}) for each in plan.tasks),
     )
-    folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
+    with one_line():  # as the command does it
+        folders = run_arms(small, tmp_path / "out", tmp_path / "store.sqlite")
     found = write(folders, tmp_path / "out")
     assert found["tasks"]
     for task in found["tasks"]:

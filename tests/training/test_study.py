@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import tiny_checkpoint
 import words_task
+from forks import Started
 from safetensors.torch import load_file
 
 from btrans_eval.cli import main
@@ -207,16 +205,15 @@ def test_a_kill_loses_no_finished_checkpoint(study, given, tmp_path):
     """SIGKILL in the middle of a run, then the same command."""
     arguments = [*given, "--arms", "population@1.0:sigma=0.3", "--seeds", "1",
                  "--output_path", str(tmp_path / "out")]  # fmt: skip
-    command = [sys.executable, "-m", "btrans_eval.cli", *arguments]
     run = tmp_path / "out" / "runs" / "population_T=1_sigma=0.3" / "seed-1"
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = Started("btrans-eval", arguments, tmp_path)
     until = time.monotonic() + 240
     while not checkpoints.finished(run) and time.monotonic() < until:
         time.sleep(0.01)
-    os.kill(started.pid, signal.SIGKILL)
-    started.wait()
-    assert checkpoints.finished(run)
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL and checkpoints.finished(run)
+    again = Started("btrans-eval", arguments, tmp_path)
+    assert again.wait() == 0, again.said()
     assert adapter(tmp_path / "out", "population_T=1_sigma=0.3", 1) == adapter(
         study, "population_T=1_sigma=0.3", 1
     )
