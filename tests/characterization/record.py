@@ -70,7 +70,7 @@ def _environment(package: Path | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BTRANS_")}
     kept |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
     kept |= {"PYTHONHASHSEED": "0", "COLUMNS": "120"}
-    kept["PYTHONPATH"] = os.pathsep.join(map(str, ([package] if package else []) + [HERE.parent]))
+    kept["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, (package, HERE.parent))))
     return kept
 
 
