@@ -177,6 +177,7 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
 
     from transformers import LogitsProcessorList
 
+    from btrans_eval.harness.turns import InOrder
     from btrans_eval.model_adapters.hf.refill import Prepared, Refill, Text
     from btrans_eval.population.key_values import cache_argument
 
@@ -195,7 +196,9 @@ def _step(lm: Any, rows: int, context: int, steps: int = 8) -> float:
     texts = [Text(place, place, prompt, None, is_done) for place in range(rows)]
     prepared = Prepared()
     prepared.processors, prepared.cache_argument = LogitsProcessorList(), cache_argument(lm.model)
-    for _ in Timed(lm.model, prepared, lm.engine.generation._bind, rows, steps + 2).run(texts):
+    bind = lm.engine.generation._bind
+    batch = Timed(lm.model, prepared, bind, rows, steps + 2, None)
+    for _ in batch.run(texts, InOrder(texts)):
         pass
     return statistics.median(times)
 

@@ -18,6 +18,7 @@ from btrans_eval.harness.plan import Question, count_members
 from btrans_eval.harness.ranks import Ranks
 from btrans_eval.harness.response import Response
 from btrans_eval.harness.shelf import Shelf
+from btrans_eval.harness.turns import InOrder, Order
 from btrans_eval.store.keys import Context
 from btrans_eval.store.store import ResponseId
 
@@ -47,35 +48,41 @@ class Answering:
         return len(question.draws)
 
     def answers(
-        self, questions: Sequence[Question], disable_tqdm: bool
+        self, questions: Sequence[Question], order: Order, disable_tqdm: bool
     ) -> Iterator[tuple[Row, Response]]:
         """The responses that this process gives, in the order in which they finish.
 
         Batches are planned before the store is read, so that they are the same in a run that
         goes on where another stopped.
+
+        Args:
+            order: which rows are generated, and in what order, unless in static batches.
         """
         share = self.ranks.share(self.config.part)
         plan = batches(questions, self.rows_needed, self._batch_size, self._length, share)
-        rows = [row for batch in plan for row in batch]
-        held = [is_there for batch in plan for is_there in self._are_stored(batch)]
         if self.config.from_store:
-            self._check_complete(rows, held)
+            yield from self._found(plan, order)
+            return
+        held = sum(is_there for batch in plan for is_there in self._are_stored(batch))
         bar = tqdm(
-            total=len(rows),
-            initial=sum(held),
+            total=sum(map(len, plan)),
+            initial=held,
             disable=disable_tqdm or self.ranks.rank != 0,
             desc=f"Responses of {max(map(count_members, questions), default=0)} members",
         )
         with bar as progress:
             for batch in plan:
-                yield from self._finish(batch, progress)
+                yield from self._finish(batch, order, progress)
+            progress.total = progress.n  # votes may have needed no more
 
     def _batch_size(self, longest: Question) -> int | None:
         """Rows of the batches of a group of questions; None: its rows are one flow."""
         is_static = self.engine.batching(longest.request) == STATIC
         return self.engine.rows_at_once(longest.request) if is_static else None
 
-    def _finish(self, batch: Sequence[Row], progress: Any) -> Iterator[tuple[Row, Response]]:
+    def _finish(
+        self, batch: Sequence[Row], order: Order, progress: Any
+    ) -> Iterator[tuple[Row, Response]]:
         """The batch's responses: what the store has of them, else generated and kept at once.
 
         A static batch of which a part is stored is generated again whole, because its shape
@@ -83,7 +90,7 @@ class Answering:
         """
         shelf = self.shelf
         if shelf is None:
-            for group in self.engine.generate(batch):
+            for group in self.engine.generate(batch, order):
                 progress.update(len(group))
                 yield from group
             return
@@ -95,14 +102,32 @@ class Answering:
             wanted = list(batch)
         else:
             yield from known.items()
+        wanted = list(filter(order(wanted).wants, wanted))  # votes know by now what is there
         start = time.monotonic()
-        for group in self.engine.generate(wanted) if wanted else ():
+        for group in self.engine.generate(wanted, order) if wanted else ():
             new = [(self._place(row), text) for row, text in group if row not in known]
             shelf.write(context, new, (time.monotonic() - start) / len(group))
             start = time.monotonic()
             progress.update(len(new))
             # what the store holds counts: another process may have been first
             yield from self._read(shelf, context, [row for row, _ in group]).items()
+
+    def _found(self, plan: Sequence[Sequence[Row]], order: Order) -> Iterator[tuple[Row, Response]]:
+        """Responses of batches that must all be stored, but for those that no vote needs."""
+        assert self.shelf is not None
+        if order is InOrder:  # before any question is closed
+            held = [is_there for batch in plan for is_there in self._are_stored(batch)]
+            self._check_complete([row for batch in plan for row in batch], held)
+        known: list[Row] = []
+        missing: list[Row] = []
+        for batch in plan:
+            context = self.shelf.context(self.engine.asked(batch[0].question.request))
+            found = self._read(self.shelf, context, batch)
+            yield from found.items()
+            known += found
+            missing += [row for row in batch if row not in found]
+        needed = order(missing).take(len(missing), early=0)  # votes know by now what is there
+        self._check_complete([*known, *needed], [True] * len(known) + [False] * len(needed))
 
     def _read(self, shelf: Shelf, context: Context, rows: Sequence[Row]) -> dict[Row, Response]:
         """What the store has of these rows, in their order."""

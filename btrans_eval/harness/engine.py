@@ -16,6 +16,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.plan import Question
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.turns import Order
 from btrans_eval.population.population import Population
 from btrans_eval.store.keys import canonical, digest_of_tokens
 
@@ -70,8 +71,13 @@ class Generator(Reader, Protocol):
     def rows_at_once(self, longest: Any) -> int:
         """How many rows a batch has at most, given the request with the longest prompt."""
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        """Rows of equal generation arguments, in groups, as they are finished."""
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
+        """Rows of equal generation arguments, in groups, as they are finished.
+
+        Args:
+            rows: all that may be generated.
+            order: makes the turns in which they are; static batches generate all as they stand.
+        """
 
 
 class Scorer(Protocol):

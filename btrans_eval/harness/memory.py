@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -45,7 +46,7 @@ class RowLimit:
         waiting = list(batch)
         while waiting:
             piece = waiting[: self.most]
-            result, fits = _attempt(action, piece)
+            result, fits = _attempt(partial(action, piece))
             if fits:
                 waiting = waiting[len(piece) :]
                 yield piece, result
@@ -58,23 +59,29 @@ class RowLimit:
         rows: int,
         start: Callable[[list[Item], int], Iterator[list[tuple[int, Any]]]],
         name: str,
+        wants: Callable[[Item], bool],
     ) -> Iterator[list[tuple[Item, Any]]]:
         """Results of a stream; where memory does not suffice, what is left starts anew with half.
 
         Args:
-            items: what is to be done.
+            items: what is to be done, or some of it.
             rows: how many are under way at once, at most.
-            start: begins with items and a number of rows; yields finished ones by index.
+            start: begins with items and a number of rows; yields finished ones by index, until no
+                more are needed.
             name: as for `run`.
+            wants: whether an item is still to be done, where some are left.
         """
-        waiting = list(items)
-        while waiting:
+        waiting, fits = list(items), False
+        while waiting and not fits:
             width = min(len(waiting), rows, self.most or rows)
-            left = dict(enumerate(waiting))
-            for group in _until_memory_ends(start(waiting, width)):
+            left, groups = dict(enumerate(waiting)), start(waiting, width)
+            while True:
+                group, fits = _attempt(partial(next, groups, None))
+                if group is None:
+                    break
                 yield [(left.pop(index), result) for index, result in group]
-            waiting = list(left.values())
-            if waiting:
+            waiting = list(filter(wants, left.values()))
+            if not fits:
                 self._halve(width, name)
 
     def _halve(self, rows: int, name: str) -> None:
@@ -92,24 +99,15 @@ class RowLimit:
         logger.warning("out of memory with %d rows: going on with %d at once", rows, self.most)
 
 
-def _attempt(action: Callable[[list[Item]], Any], piece: list[Item]) -> tuple[Any, bool]:
+def _attempt(action: Callable[[], Any]) -> tuple[Any, bool]:
     """The result and True, or None and False where memory ran out.
 
     A function of its own, so that the error and the tensors that it holds on to are gone when
     it returns.
     """
     try:
-        return action(piece), True
+        return action(), True
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
         return None, False
-
-
-def _until_memory_ends(groups: Iterator[Item]) -> Iterator[Item]:
-    """The groups up to where memory ran out; as for `_attempt`, the error does not stay."""
-    while True:
-        group, fits = _attempt(lambda _: next(groups, None), [])
-        if not fits or group is None:
-            return
-        yield group

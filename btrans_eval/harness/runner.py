@@ -111,7 +111,7 @@ class Runner:
         votes = Votes([q for q in questions if self._is_vote(q)], self.config, self.judge)
         is_static = any(self.engine.batching(q.request) == STATIC for q in votes.questions)
         answers = votes.answers(
-            questions, lambda asked: self._answering.answers(asked, disable_tqdm),
+            questions, lambda part, order: self._answering.answers(part, order, disable_tqdm),
             self.ranks.size, is_static,
         )  # fmt: skip
         if self.config.shard is not None:
@@ -132,8 +132,8 @@ class Runner:
         if self.ranks.size > 1:
             returned = self._close_together(questions, finished)
         votes.tell(self.ranks.size)
-        for task, asked in votes.asked.items():
-            self._used[task]["asked"] = asked
+        for task, told in votes.told().items():
+            self._used[task].update(told)
         failures = record.current().failures
         failures.add(self.ranks.union(failures.taken()))
         self._merge_log()

@@ -1,27 +1,27 @@
-"""Votes that stop when they are decided: members are asked in rounds, as many as may be needed."""
+"""Votes that stop when they are decided: what decides them, and what they took."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from btrans_eval.answers import stopping
 from btrans_eval.answers.equivalence import Judge
 from btrans_eval.answers.normalize import normalize
 from btrans_eval.config import PopulationConfig
 from btrans_eval.errors import UserError
+from btrans_eval.harness.asking import Ask, Asking
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.judging import label
 from btrans_eval.harness.plan import Question
 from btrans_eval.harness.response import Response, answer_in
+from btrans_eval.harness.turns import InOrder
 from btrans_eval.harness.verdict import answer_kind
 
 logger = logging.getLogger(__name__)
-
-Ask = Callable[[Sequence[Question]], Iterator[tuple[Row, Response]]]
 
 
 class Stopping:
@@ -67,41 +67,6 @@ class Stopping:
             count += more
         return count
 
-    def answers(self, questions: Sequence[Question], ask: Ask) -> Iterator[tuple[Row, Response]]:
-        """The responses that are asked for, each question's together when it is decided.
-
-        A question's draws are cut to those that were asked.
-
-        Args:
-            ask: for all draws of some questions.
-        """
-        held: dict[int, list[Response]] = {id(question): [] for question in questions}
-        undecided = list(questions)
-        while undecided:
-            parts: dict[int, Question] = {}
-            for question in undecided:
-                begun = len(held[id(question)])
-                more = self.needed(question, held[id(question)], len(question.draws))
-                draws = question.draws[begun : begun + more]
-                parts[id(question)] = replace(question, draws=draws)
-            found: dict[int, dict[int, Response]] = {id(part): {} for part in parts.values()}
-            for row, text in ask(list(parts.values())):
-                found[id(row.question)][row.draw] = text
-            left = []
-            for question in undecided:
-                question.prompt = parts[id(question)].prompt
-                new = found[id(parts[id(question)])]
-                texts = held[id(question)]
-                texts += [new[draw] for draw in range(len(new))]
-                if self.needed(question, texts, len(question.draws)):
-                    left.append(question)
-                    continue
-                question.not_asked = len(question.draws) - len(texts)
-                question.draws = question.draws[: len(texts)]
-                for draw, text in enumerate(texts):
-                    yield Row(question, draw), text
-            undecided = left
-
     def _may_equal(self, one: object, other: object) -> bool:
         """Whether two formulas are equal, or nobody knows."""
         return self._judge.equal_pairs([(str(one), str(other), "latex")])[0] is not False
@@ -125,6 +90,7 @@ class Votes:
         self._stopping = Stopping(rule, config.extractor, judge)
         self._members = {id(question): len(question.draws) for question in questions}
         self._asked: dict[str, Counter[int]] = {}
+        self._asking: Asking | None = None
 
     def answers(
         self, questions: Sequence[Question], ask: Ask, processes: int, is_static: bool
@@ -141,13 +107,14 @@ class Votes:
                 sum(each.wants_all for each in questions), len(questions),
             )  # fmt: skip
         if self._stop == "none" or not self.questions:
-            return ask(questions)
+            return ask(questions, InOrder)
         if processes > 1 or is_static:
             why = "batches are static" if is_static else "several processes share the work"
             logger.warning("stop: off, because %s; all members are asked", why)
-            return ask(questions)
+            return ask(questions, InOrder)
         rest = [question for question in questions if id(question) not in self._members]
-        return chain(ask(rest) if rest else (), self._stopping.answers(self.questions, ask))
+        self._asking = Asking(self.questions, self._stopping.needed)
+        return chain(ask(rest, InOrder) if rest else (), self._asking.answers(ask))
 
     def count(self, question: Question, done: Mapping[int, Response]) -> None:
         """A question was answered: count its members, or, where none stopped, who was enough."""
@@ -165,14 +132,34 @@ class Votes:
             return
         asked = sum(count * times for each in self._asked.values() for count, times in each.items())
         said = "exact would have asked" if self._stop == "none" else f"{self._stop} asked"
-        logger.warning("stop: %s for %d responses of %d", said, asked, sum(self._members.values()))
+        made = sum(vote.generated for vote in self._asking.votes) if self._asking else 0
+        logger.warning(
+            "stop: %s for %d responses of %d%s", said, asked, sum(self._members.values()),
+            f", and {made} were generated" if self._asking else "",
+        )  # fmt: skip
 
-    @property
-    def asked(self) -> dict[str, dict[str, int]]:
-        """By task, how many questions took how many members; empty where votes do not stop."""
+    def told(self) -> dict[str, dict[str, Any]]:
+        """By task, how many members a question took, and how many responses were generated for it.
+
+        Nothing where votes do not stop. A response that was in the store was not generated; one
+        that was begun early and never voted on was.
+        """
         if self._stop == "none":
             return {}
-        return {
-            task: {str(count): times for count, times in sorted(each.items())}
-            for task, each in self._asked.items()
+        told: dict[str, dict[str, Any]] = {
+            task: {"asked": _tally(each)} for task, each in self._asked.items()
         }
+        made: dict[str, Counter[int]] = {}
+        for vote in self._asking.votes if self._asking else ():
+            made.setdefault(str(vote.part.request.task_name), Counter())[vote.generated] += 1
+        for task, each in made.items():
+            told[task]["generated"] = _tally(each)
+        return told
+
+
+def _tally(counted: Counter[int]) -> dict[str, Any]:
+    """The mean of a count over questions, and how many questions have which."""
+    return {
+        "mean": sum(count * times for count, times in counted.items()) / counted.total(),
+        "questions": {str(count): times for count, times in sorted(counted.items())},
+    }

@@ -17,6 +17,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.turns import Order
 from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.generation import Generation
@@ -92,8 +93,8 @@ class HFEngine:
     def rows_at_once(self, longest: Any) -> int:
         return self.generation.rows_at_once(longest)
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        return self.generation.generate(rows)
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
+        return self.generation.generate(rows, order)
 
     # -------------------------------------------------------------- loglikelihoods
     members_at_once = 1

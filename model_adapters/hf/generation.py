@@ -20,6 +20,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import STATIC, prompt_digest, stops_of_key
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.turns import Named, Order
 from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.capacity import rows_that_fit
 from btrans_eval.model_adapters.hf.ending import Ending
@@ -112,19 +113,18 @@ class Generation:
         """How many rows a batch has at most, given the request with the longest prompt."""
         if self._lm.batch_size != "auto":
             return int(self._lm.batch_size)
-        limit = self._resolve(longest)[1]
-        length = len(self.prompt_tokens(longest)) + limit
+        length = len(self.prompt_tokens(longest)) + self._resolve(longest)[1]
         most = self._lm.max_batch_size
         rows = rows_that_fit(self._lm.model, self._lm.prefix_token_id, length, most)
         logger.warning("batch_size: auto begins with %d rows of up to %d tokens", rows, length)
         return rows
 
     # ---------------------------------------------------------------- generation
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
         """Rows of equal generation arguments, in groups, as they are finished."""
         request = rows[0].question.request
         if self.batching(request) != STATIC:
-            yield from self.flow(rows)
+            yield from self.flow(rows, order)
             return
         name = f"{request.task_name}, row {request.doc_id}"
         for piece, texts in self._row_limit.run(rows, self.static, name):
@@ -200,7 +200,7 @@ class Generation:
             raise UserError(f"gen_kwargs: transformers refuses them ({reason})") from error
         return other or prepared
 
-    def flow(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def flow(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of rows that come and go."""
         request = rows[0].question.request
         ending, prepared = self.ending(request), self._prepare(request)
@@ -223,11 +223,11 @@ class Generation:
             if self.shares:
                 held = prefixes_of(self._lm.model, prepared.cache_argument, self.bound, places)
             batch = Refill(self._lm.model, prepared, self._bind, places, ending.limit, held)
-            for group in batch.run(texts):
+            for group in batch.run(texts, Named(order, [(rows[one.place], one) for one in texts])):
                 yield [(one.place, ending.response(one.tokens, one.logprobs)) for one in group]
 
-        most = self.rows_at_once(request)
-        yield from self._row_limit.flow(rows, most, start, request.task_name)
+        most, name = self.rows_at_once(request), request.task_name
+        yield from self._row_limit.flow(rows, most, start, name, order(rows).wants)
 
     def _bind(self, texts: Sequence[Text]) -> AbstractContextManager[None]:
         """Row i of the batch is answered by text i's member."""

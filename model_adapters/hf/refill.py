@@ -7,7 +7,6 @@ a layer which request a token belongs to, so it cannot carry members (5.23).
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
+from btrans_eval.harness.turns import Turns
 from btrans_eval.model_adapters.hf import passes
 from btrans_eval.model_adapters.hf.prefixes import Key, Prefixes
 from btrans_eval.model_adapters.hf.sampling import (
@@ -168,29 +168,37 @@ class Refill:
         self._places, self._limit = places, limit
         self._prefixes = prefixes
         self._rows: list[Text] = []
-        self._free: set[int] = set()  # places whose text is finished; their rows go on unread
+        self._free: set[int] = set()  # places of no text any more; their rows go on unread
         self._slots = Slots(0)
 
     @torch.no_grad()
-    def run(self, texts: Sequence[Text]) -> Iterator[list[Text]]:
-        """Generate all, begun in this order; yields those that finish at the same step.
+    def run(self, texts: Sequence[Text], turns: Turns[Text]) -> Iterator[list[Text]]:
+        """Generate those whose turn comes; yields those that finish at the same step.
 
         The model is bound to no member while the caller has the turn.
+
+        Args:
+            texts: all that may come.
+            turns: which come next, and which are given up.
         """
-        waiting = deque(texts)
         longest = max((len(text.prompt) for text in texts), default=0)
         self._slots = Slots(longest + self._limit)
-        while waiting or self._rows:
+        while True:
+            self._leave([text for text in self._live() if not turns.wants(text)])
             free = len(self._free) if self._rows else self._places
-            if waiting and free * _FREE_SHARE >= len(self._rows):
-                self._join([waiting.popleft() for _ in range(min(free, len(waiting)))])
-            else:
-                if free * _SHRINK_SHARE >= len(self._rows) and not waiting:
+            new = turns.take(free, free) if free * _FREE_SHARE >= len(self._rows) else []
+            if new:
+                self._join(new)
+            elif self._rows:
+                if free * _SHRINK_SHARE >= len(self._rows):
                     self._shrink()
                 with self._bind(self._rows):
                     while not self._finished():
                         self._step()
-            if finished := self._leave():
+            else:
+                return
+            if finished := self._finished():
+                self._leave(finished)
                 yield finished
 
     def _join(self, texts: list[Text]) -> None:
@@ -254,23 +262,23 @@ class Refill:
             row.tokens.append(token)
             row.logprobs.append(logprob)
 
-    def _finished(self) -> list[int]:
-        return [
-            place
-            for place, row in enumerate(self._rows)
-            if place not in self._free and row.is_done(row.tokens)
-        ]
+    def _live(self) -> list[Text]:
+        """The texts that are written."""
+        return [row for place, row in enumerate(self._rows) if place not in self._free]
 
-    def _leave(self) -> list[Text]:
-        """Free the places of finished texts."""
-        places = self._finished()
-        texts = [self._rows[place] for place in places]
-        self._free.update(places)
+    def _finished(self) -> list[Text]:
+        return [text for text in self._live() if text.is_done(text.tokens)]
+
+    def _leave(self, texts: Sequence[Text]) -> None:
+        """Free the places of texts."""
+        if not texts:
+            return
+        gone = set(map(id, texts))
+        self._free.update(place for place, row in enumerate(self._rows) if id(row) in gone)
         if len(self._free) == len(self._rows):
             self._rows, self._free, self._slots.cache = [], set(), None
         else:
             self._forget()
-        return texts
 
     def _shrink(self) -> None:
         """Give up free places."""

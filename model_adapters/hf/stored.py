@@ -16,6 +16,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.turns import Order
 from btrans_eval.model_adapters.hf.engine import HFEngine
 from btrans_eval.model_adapters.hf.lm import BTransHF
 from btrans_eval.population import fingerprint
@@ -137,7 +138,7 @@ class StoredEngine(HFEngine):
         super().become(population, config)
         self._store = config.store
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
         raise self._gone()
 
     def score(self, requests: Sequence[Tokens], rows: int | None) -> list[Scored]:

@@ -17,6 +17,7 @@ from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import Scored, Tokens
 from btrans_eval.harness.memory import RowLimit
 from btrans_eval.harness.response import Response
+from btrans_eval.harness.turns import Order
 from btrans_eval.model_adapters import thoughts
 from btrans_eval.model_adapters.vllm import setup
 from btrans_eval.model_adapters.vllm.generation import SCHEME, Generation
@@ -44,6 +45,7 @@ class VLLMEngine:
         model_config: vLLM's own of the model.
         adapter: folder of an adapter, or None.
         rows_at_once: prompts that vLLM is given at once.
+        places: how many of them it runs at once.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class VLLMEngine:
         model_config: Any,
         adapter: str | None,
         rows_at_once: int,
+        places: int,
     ) -> None:
         self._lm, self._engines, self._noise, self._sharing = lm, engines, noise, sharing
         self._model_config, self._adapter, self._rows_at_once = model_config, adapter, rows_at_once
@@ -62,7 +65,7 @@ class VLLMEngine:
         self._member: int | None = None
         self._asked: Asked | None = None
         ends = model_config.try_get_generation_config().get("eos_token_id")
-        self.generation = Generation(lm, self._call, rows_at_once, ends)
+        self.generation = Generation(lm, self._call, rows_at_once, places, ends)
 
     @property
     def name(self) -> str:
@@ -125,8 +128,8 @@ class VLLMEngine:
     def rows_at_once(self, longest: Any) -> int:
         return self._rows_at_once
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        return self.generation.generate(rows)
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
+        return self.generation.generate(rows, order)
 
     def _call(
         self,

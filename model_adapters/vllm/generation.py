@@ -21,6 +21,7 @@ from btrans_eval.errors import UserError
 from btrans_eval.harness.batches import Row
 from btrans_eval.harness.engine import prompt_digest, stops_of_key
 from btrans_eval.harness.response import Response, mean_logprob
+from btrans_eval.harness.turns import Order
 from btrans_eval.model_adapters.thoughts import first_prefix, has_to_wait, stop_place
 from btrans_eval.model_adapters.vllm.probe import logprobs_of
 from btrans_eval.population.population import Population
@@ -51,6 +52,7 @@ class Generation:
         lm: the harness's ``VLLM``, loaded.
         call: prompts to vLLM's outputs, each under a member.
         rows_at_once: prompts that vLLM is given at once.
+        places: how many of them it runs at once.
         ends: the tokens that end a response, as the checkpoint's generation config names them.
     """
 
@@ -59,9 +61,10 @@ class Generation:
         lm: Any,
         call: Callable[[list[int], list[list[int]], list[SamplingParams]], list[Any]],
         rows_at_once: int,
+        places: int,
         ends: Any,
     ) -> None:
-        self._lm, self._call, self._rows_at_once = lm, call, rows_at_once
+        self._lm, self._call, self._rows_at_once, self._places = lm, call, rows_at_once, places
         self._of_checkpoint = ends
 
     def become(self, population: Population, members_at_once: int) -> None:
@@ -101,20 +104,31 @@ class Generation:
         )
         return tokens or [self._lm.prefix_token_id]
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
+    def generate(self, rows: Sequence[Row], order: Order) -> Iterator[list[tuple[Row, Response]]]:
         """Texts of the rows, in pieces that keep the engine full and are soon stored.
 
-        Members that may not share a batch take turns, as many at a time as may.
+        Members that may not share a batch take turns, as many at a time as may, over all rows that
+        are needed; none is begun early, for that would fill no batch but the next member's.
         """
-        turns: dict[int, list[Row]] = {}
+        turns = order(rows)
+        if len({row.member for row in rows}) <= self._members_at_once:
+            most, early = self._rows_at_once, self._places
+        else:
+            most, early = len(rows), 0
+        while taken := turns.take(most, early):
+            for own in self._by_turn(taken):
+                for start in range(0, len(own), self._rows_at_once):
+                    piece = own[start : start + self._rows_at_once]
+                    yield list(zip(piece, self._piece(piece), strict=True))
+
+    def _by_turn(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """The rows of members who may share a batch, turn by turn."""
         members = sorted({row.member for row in rows})
         turn_of = {member: place // self._members_at_once for place, member in enumerate(members)}
+        turns: dict[int, list[Row]] = {}
         for row in rows:
             turns.setdefault(turn_of[row.member], []).append(row)
-        for _, own in sorted(turns.items()):
-            for start in range(0, len(own), self._rows_at_once):
-                piece = own[start : start + self._rows_at_once]
-                yield list(zip(piece, self._piece(piece), strict=True))
+        return [own for _, own in sorted(turns.items())]
 
     def _piece(self, rows: Sequence[Row]) -> list[Response]:
         """Texts of rows that vLLM is given at once."""

@@ -86,7 +86,7 @@ class BTransVLLM(StockVLLM):
         self._noise = Noise(engines, vocabulary, slots) if is_noisy else None
         self.engine = VLLMEngine(
             self, engines, self._noise, self._sharing, self._model_config,
-            others.get("lora_local_path"), self._count_rows(),
+            others.get("lora_local_path"), *self._count_rows(),
         )  # fmt: skip
         self.become(config, config.responses)
 
@@ -190,18 +190,19 @@ class BTransVLLM(StockVLLM):
         gpus = self.tensor_parallel_size * int(self.model_args.get("pipeline_parallel_size", 1))
         return Replicas(self.model_args, self.data_parallel_size, gpus)
 
-    def _count_rows(self) -> int:
-        """How many prompts vLLM is given at once."""
+    def _count_rows(self) -> tuple[int, int]:
+        """How many prompts vLLM is given at once, and how many of them it runs at once."""
         at_once: int
         if self.data_parallel_size > 1:
             at_once = self.model_args.get("max_num_seqs") or _USUAL_SEQUENCES
         else:
             at_once = self.model.llm_engine.vllm_config.scheduler_config.max_num_seqs
+        places = int(at_once) * int(self.data_parallel_size)
         if self.batch_size == "auto":
-            return _PIECES * int(at_once) * int(self.data_parallel_size)
+            return _PIECES * places, places
         if self.batch_size < at_once:
             logger.warning(
                 "batch_size: vLLM is given %d prompts at a time, and could run %d; use "
                 "--batch_size auto", self.batch_size, at_once,
             )  # fmt: skip
-        return int(self.batch_size)
+        return int(self.batch_size), min(int(self.batch_size), places)

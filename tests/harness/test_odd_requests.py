@@ -112,7 +112,7 @@ def test_another_way_of_decoding_is_refused_before_anything_is_generated(
     checkpoint, monkeypatch, where, batching, name, value, mode
 ):
     lm = population_lm(checkpoint, members=2, batching=batching)
-    monkeypatch.setattr(lm.engine.generation, "generate", lambda rows: pytest.fail("generated"))
+    monkeypatch.setattr(lm.engine.generation, "generate", lambda *_: pytest.fail("generated"))
     asked = {**GREEDY, "top_k": 4} if name == "penalty_alpha" else dict(GREEDY)
     if where == "gen_kwargs":
         asked[name] = value

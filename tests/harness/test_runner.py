@@ -56,8 +56,10 @@ class Canned:
     def rows_at_once(self, longest: Any) -> int:
         return 2
 
-    def generate(self, rows: Sequence[Row]) -> Iterator[list[tuple[Row, Response]]]:
-        for row in rows:
+    def generate(self, rows: Sequence[Row], order: Any) -> Iterator[list[tuple[Row, Response]]]:
+        turns = order(rows)
+        while taken := turns.take(1, 1):
+            (row,) = taken
             self.asked_for.append((row.question.request.args[0], row.member))
             said = self.texts[row.question.request.args[0]][row.member]
             yield [(row, Response(said, len(said), False))]

@@ -322,7 +322,7 @@ def say(monkeypatch, lm, texts):
     monkeypatch.setattr(
         lm.engine.generation,
         "flow",
-        lambda rows: [[(row, Response(texts[row.member], 1, False)) for row in rows]],
+        lambda rows, _: [[(row, Response(texts[row.member], 1, False)) for row in rows]],
     )
 
 

@@ -168,7 +168,7 @@ def test_it_is_stored_and_comes_back(checkpoint, tmp_path):
         cloned(generation(arguments=SAMPLED, repeats=3))
     )
     again = population_lm(checkpoint, **own)
-    again.engine.generation.generate = lambda rows: pytest.fail("generated again")
+    again.engine.generation.generate = lambda *_: pytest.fail("generated again")
     second = again.generate_until(cloned(generation(arguments=SAMPLED, repeats=3)))
     assert [text.mean_logprob for text in second] == [text.mean_logprob for text in first]
     assert any(text.mean_logprob for text in first)

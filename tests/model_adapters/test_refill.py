@@ -394,8 +394,8 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
     lm = population_lm(checkpoint, members=3, store=path)
     stream, finished = lm.engine.generation.flow, []
 
-    def killed(rows):
-        for group in stream(rows):
+    def killed(rows, order):
+        for group in stream(rows, order):
             finished.extend(group)
             yield group
             assert len(texts_of(path)) == len(finished)
@@ -411,7 +411,9 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
     monkeypatch.setattr(
         again.engine.generation,
         "flow",
-        lambda rows, real=again.engine.generation.flow: begun.extend(rows) or real(rows),
+        lambda rows, order, real=again.engine.generation.flow: (
+            begun.extend(rows) or real(rows, order)
+        ),
     )
     assert said(again) == expected
     assert len(begun) == len(expected) - len(finished)
@@ -430,9 +432,10 @@ def test_the_model_is_its_own_while_the_caller_has_the_turn(checkpoint):
 
 def questions(lm):
     from btrans_eval.harness.plan import plan_questions
+    from btrans_eval.harness.turns import InOrder
 
     requests = cloned(generation(PROMPTS, LONG, REPEATS))
-    return plan_questions(requests, lm.population_config, lm.runner._is_sampled), True
+    return plan_questions(requests, lm.population_config, lm.runner._is_sampled), InOrder, True
 
 
 # ------------------------------------------------------------------------- out of memory

@@ -364,7 +364,7 @@ def test_what_was_stored_by_the_old_rule_is_generated_anew(checkpoint, tmp_path,
         monkeypatch.setattr(
             lm.engine.generation,
             "flow",
-            lambda new, rows=rows, flow=flow: rows.extend(new) or flow(new),
+            lambda new, order, rows=rows, flow=flow: rows.extend(new) or flow(new, order),
         )
         texts = said(lm, arguments, 3)
         assert len(rows) == again

@@ -64,13 +64,31 @@ def test_votes_that_stop_return_what_all_members_would(lm, monkeypatch):
         lm.engine.generation, "_call", lambda *args: asked.append(len(args[1])) or call(*args)
     )
     found = {}
-    for stop in ("none", "exact"):
+    for stop, places in (("none", 64), ("exact", 1), ("exact", 64)):
+        monkeypatch.setattr(lm.engine.generation, "_places", places)
         become(lm, members=7, sigma=0.002, stop=stop)
         asked.clear()
         texts = lm.generate_until(cloned(generation(PROMPTS, GREEDY, 1)))
-        found[stop] = [str(text) for text in texts], sum(asked)
-    assert found["exact"][0] == found["none"][0]
-    assert found["none"][1] == 7 * len(PROMPTS) > found["exact"][1] >= 4 * len(PROMPTS)
+        found[stop, places] = [str(text) for text in texts], sum(asked)
+        told = lm.get_model_info()["btrans"]["tasks"]["toy"]
+        if stop == "exact":
+            assert told["generated"]["mean"] * len(PROMPTS) == sum(asked)
+            fewest = told["asked"]["mean"] * len(PROMPTS)
+    assert len({tuple(texts) for texts, _ in found.values()}) == 1
+    assert found["none", 64][1] == 7 * len(PROMPTS) > found["exact", 1][1] == fewest
+    assert fewest < found["exact", 64][1] <= 7 * len(PROMPTS)
+
+
+def test_members_in_turns_ask_nobody_early(lm, monkeypatch):
+    asked, call = [], lm.engine._call
+    in_turns(lm, members=7, sigma=0.002, stop="exact")
+    monkeypatch.setattr(
+        lm.engine.generation, "_call", lambda *args: asked.append(len(args[1])) or call(*args)
+    )
+    lm.generate_until(cloned(generation(PROMPTS, GREEDY, 1)))
+    told = lm.get_model_info()["btrans"]["tasks"]["toy"]
+    assert told["generated"] == told["asked"]
+    assert sum(asked) == told["asked"]["mean"] * len(PROMPTS)
 
 
 def unsalted(generate):

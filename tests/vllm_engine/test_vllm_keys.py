@@ -27,7 +27,7 @@ def generation() -> Generation:
         modify_gen_kwargs=StockVLLM.modify_gen_kwargs, think_end_token=None, prefix_token_id=1,
         tok_encode=known.encode, truncation_side="left",
     )  # fmt: skip
-    made = Generation(lm, lambda *given: [], 4, None)
+    made = Generation(lm, lambda *given: [], 4, 4, None)
     made.become(SimpleNamespace(seed=0), 1)
     return made
 
