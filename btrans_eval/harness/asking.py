@@ -121,23 +121,23 @@ class VotersFirst:
         found: list[Row] = []
         self._begun = [(vote, rows) for vote, rows in self._begun if rows and not vote.is_decided]
         for vote, rows in self._begun:
-            found += _begin(vote, rows, min(most - len(found), vote.asked - rows[0].draw))
+            found += _begin(vote, rows, most - len(found))
         while self._new and len(found) < most:
             vote, rows = self._new.popleft()
             if not vote.is_decided:
                 self._begun.append((vote, rows))
-                found += _begin(vote, rows, min(most - len(found), vote.asked - rows[0].draw))
+                found += _begin(vote, rows, most - len(found))
         # all votes have begun if there is room left; the least ahead goes first
         ahead = [
             (rows[0].draw - vote.asked, n) for n, (vote, rows) in enumerate(self._begun) if rows
         ]
         heapq.heapify(ahead)
         while ahead and len(found) < early:
-            far, n = heapq.heappop(ahead)
+            _, n = heapq.heappop(ahead)
             vote, rows = self._begun[n]
-            found += _begin(vote, rows, 1)
+            found += _begin(vote, rows, 1, is_early=True)
             if rows:
-                heapq.heappush(ahead, (far + 1, n))
+                heapq.heappush(ahead, (rows[0].draw - vote.asked, n))
         return found
 
     def wants(self, item: Row) -> bool:
@@ -145,8 +145,10 @@ class VotersFirst:
         return not self._votes[id(item.question)].is_decided
 
 
-def _begin(vote: Vote, rows: deque[Row], count: int) -> list[Row]:
-    """The next rows of a vote, as many as there are; none if the count is below 1."""
-    found = [rows.popleft() for _ in range(min(count, len(rows)))]
+def _begin(vote: Vote, rows: deque[Row], most: int, is_early: bool = False) -> list[Row]:
+    """The next rows that the vote needs; early: also such as it may need."""
+    found = []
+    while rows and len(found) < most and (is_early or rows[0].draw < vote.asked):
+        found.append(rows.popleft())
     vote.begun.update(row.draw for row in found)
     return found

@@ -177,6 +177,23 @@ def test_the_least_ahead_is_begun_first():
     assert len(turns.take(9, 9)) == 5 and turns.take(9, 9) == []
 
 
+def test_what_lies_beyond_a_gap_is_not_needed():
+    """Draws 1 and 3 of the first four are in the store: 0 and 2 are needed, 4 is not."""
+    asked = questions(random.Random(0), 1, 8)
+    (vote,) = (asking := Asking([question for question, _ in asked], needed)).votes
+    for draw in (1, 3):
+        vote.add(draw, "a")
+    turns = asking.order([Row(vote.part, draw) for draw in (7, 6, 5, 4, 2, 0)])
+    assert [row.draw for row in turns.take(9, 0)] == [0, 2] and turns.take(9, 0) == []
+    assert [row.draw for row in turns.take(9, 1)] == [4]
+    vote.add(0, "a")
+    vote.add(2, "b")
+    assert not vote.is_decided and vote.asked == 5 and vote.generated == 2
+    assert turns.take(9, 0) == []
+    vote.add(4, "a")
+    assert vote.is_decided and vote.generated == 3 and turns.take(9, 9) == []
+
+
 def test_turns_in_order_and_under_other_names():
     rows = [Row(question, 0) for question, _ in questions(random.Random(0), 5, 1)]
     names = [object() for _ in rows]
