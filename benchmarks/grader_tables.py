@@ -181,7 +181,7 @@ def _nemo_outputs(file: Path, path: str) -> Iterator[Case]:
         yield Case(place, key_of(place, ours, gold), "latex", ours, gold, score, text)
 
 
-_MODELS = (
+MODELS = (
     "gemini-1.5-flash-002", "Meta-Llama-3_1-8B-Instruct", "Phi-3-mini-4k-instruct",
     "Qwen1.5-7B-Chat", "c4ai-command-r-v01", "Mistral-7B-Instruct-v0.2", "DeepSeek-Coder-V2",
     "gemini-1.5-pro-002",
@@ -203,7 +203,7 @@ SOURCES = [
     ),
     Source(
         "letters", "TIGER-AI-Lab/MMLU-Pro",
-        tuple(f"eval_results/model_outputs_{model}_5shots.zip" for model in _MODELS),
+        tuple(f"eval_results/model_outputs_{model}_5shots.zip" for model in MODELS),
         "of each model's rows that hold a text 1,500 at equal distances, up to \"Question:\"; our "
         "letter against the first match of the harness's regular expression",
         _mmlu_pro,

@@ -147,7 +147,7 @@ class VotersFirst:
 
 def _begin(vote: Vote, rows: deque[Row], most: int, is_early: bool = False) -> list[Row]:
     """The next rows that the vote needs; early: also such as it may need."""
-    found = []
+    found: list[Row] = []
     while rows and len(found) < most and (is_early or rows[0].draw < vote.asked):
         found.append(rows.popleft())
     vote.begun.update(row.draw for row in found)
