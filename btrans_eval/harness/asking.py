@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from btrans_eval.harness.batches import Row
@@ -96,25 +96,27 @@ class Asking:
 
     def order(self, rows: Sequence[Row]) -> VotersFirst:
         """Turns over rows of the questions, none of which is being generated."""
-        waiting: dict[int, list[Row]] = {}
-        for row in rows:
-            waiting.setdefault(id(row.question), []).append(row)
-        return VotersFirst([(self._of[key], own) for key, own in waiting.items()])
+        return VotersFirst(self._of, rows)
 
 
 class VotersFirst:
     """Rows that votes need, those of earlier questions first; then some that they may need.
 
     Args:
-        waiting: votes, and the rows of each that are not there.
+        votes: by the id of their parts.
+        rows: those that are not there.
     """
 
-    def __init__(self, waiting: Sequence[tuple[Vote, Sequence[Row]]]) -> None:
+    def __init__(self, votes: Mapping[int, Vote], rows: Sequence[Row]) -> None:
+        waiting: dict[int, list[Row]] = {}
+        for row in rows:
+            waiting.setdefault(id(row.question), []).append(row)
+        self._votes = votes
         self._new = deque(
-            (vote, deque(sorted(rows, key=lambda row: row.draw))) for vote, rows in waiting
+            (votes[key], deque(sorted(own, key=lambda row: row.draw)))
+            for key, own in waiting.items()
         )
         self._begun: list[tuple[Vote, deque[Row]]] = []
-        self._votes = {id(vote.part): vote for vote, _ in waiting}
 
     def take(self, most: int, early: int) -> list[Row]:
         """As `btrans_eval.harness.turns.Turns.take`."""

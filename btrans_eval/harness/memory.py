@@ -71,8 +71,8 @@ class RowLimit:
             name: as for `run`.
             wants: whether an item is still to be done, where some are left.
         """
-        waiting, fits = list(items), False
-        while waiting and not fits:
+        waiting = list(items)
+        while waiting:
             width = min(len(waiting), rows, self.most or rows)
             left, groups = dict(enumerate(waiting)), start(waiting, width)
             while True:
@@ -83,6 +83,8 @@ class RowLimit:
             waiting = list(filter(wants, left.values()))
             if not fits:
                 self._halve(width, name)
+            elif waiting:
+                raise RuntimeError(f"{len(waiting)} rows of {name} are needed and were not begun")
 
     def _halve(self, rows: int, name: str) -> None:
         released = self.release()

@@ -15,6 +15,8 @@ from engine import GREEDY, PROMPTS, SAMPLED, cloned, generation, population_lm
 from transformers import DynamicCache
 
 from btrans_eval.errors import UserError
+from btrans_eval.harness.batches import Row
+from btrans_eval.harness.turns import InOrder
 from btrans_eval.model_adapters.hf import generation as hf_generation
 from btrans_eval.model_adapters.hf.ending import Ending
 from btrans_eval.model_adapters.hf.refill import Refill
@@ -420,6 +422,39 @@ def test_a_finished_response_is_kept_at_once_and_only_the_rest_is_generated(
     assert texts_of(path) == texts_of(other)
 
 
+def test_what_is_no_longer_wanted_leaves_its_place_and_touches_no_other(checkpoint):
+    unwanted = set()
+
+    class Wanted(InOrder):
+        def wants(self, item):
+            return item not in unwanted
+
+    lm = population_lm(checkpoint, members=3, batch_size=4)
+    asked, _, _ = questions(lm)
+    rows = [Row(question, draw) for question in asked for draw in range(len(question.draws))]
+    generate = lm.engine.generation.generate
+    whole = {row: text for group in generate(rows, InOrder) for row, text in group}
+    assert len(whole) == len(rows)
+    said = {}
+    for group in generate(rows, Wanted):
+        said.update(group)
+        unwanted |= {*rows[:-1]} - {*said}
+    assert 1 < len(said) < len(rows) / 2 and rows[-1] in said
+    assert said == {row: whole[row] for row in said}
+
+
+def test_rows_that_are_needed_and_never_begun_are_no_end(checkpoint):
+    class Lazy(InOrder):
+        def take(self, most, early):
+            return super().take(most, early) if len(self._items) > 3 else []
+
+    lm = population_lm(checkpoint, members=3, batch_size=4)
+    asked, _, _ = questions(lm)
+    rows = [Row(question, draw) for question in asked for draw in range(len(question.draws))]
+    with pytest.raises(RuntimeError, match="rows of toy are needed and were not begun"):
+        list(lm.engine.generation.generate(rows, Lazy))
+
+
 def test_the_model_is_its_own_while_the_caller_has_the_turn(checkpoint):
     lm = population_lm(checkpoint, members=3)
     tokens = torch.tensor([[5, 6, 7]])
@@ -432,7 +467,6 @@ def test_the_model_is_its_own_while_the_caller_has_the_turn(checkpoint):
 
 def questions(lm):
     from btrans_eval.harness.plan import plan_questions
-    from btrans_eval.harness.turns import InOrder
 
     requests = cloned(generation(PROMPTS, LONG, REPEATS))
     return plan_questions(requests, lm.population_config, lm.runner._is_sampled), InOrder, True
